@@ -23,7 +23,7 @@ pub fn judge<'record>(record: &'record Record, request: &Statement) -> Result<Ve
         (Equal, None) => Err(Refusal::BytesUnknown { position }),
         (Equal, Some(recorded)) if recorded.equals_but_for_time(request) => Ok(Verdict::Repeat(recorded)),
         (Equal, Some(recorded)) => {
-            Err(Refusal::Conflict { position, recorded: recorded.content(), requested: request.content() })
+            Err(Refusal::Conflict { position, recorded: Box::new(recorded.content()), requested: request.content() })
         }
     }
 }

@@ -10,9 +10,9 @@ pub enum Refusal {
         /// The position of both.
         position: Position,
         /// What was allowed.
-        recorded: Content,
+        recorded: Box<Content>,
         /// What was asked for.
-        requested: Content,
+        requested: Box<Content>,
     },
     /// This position was used, but what was allowed there is not known (after `state init` or an import).
     BytesUnknown {
