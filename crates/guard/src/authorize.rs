@@ -22,9 +22,11 @@ pub fn judge<'record>(record: &'record Record, request: &Statement) -> Result<Ve
         (Less, _) => Err(Refusal::Regression { recorded: record.position(), requested: position }),
         (Equal, None) => Err(Refusal::BytesUnknown { position }),
         (Equal, Some(recorded)) if recorded.equals_but_for_time(request) => Ok(Verdict::Repeat(recorded)),
-        (Equal, Some(recorded)) => {
-            Err(Refusal::Conflict { position, recorded: Box::new(recorded.content()), requested: request.content() })
-        }
+        (Equal, Some(recorded)) => Err(Refusal::Conflict {
+            position,
+            recorded: Box::new(recorded.content()),
+            requested: Box::new(request.content()),
+        }),
     }
 }
 
