@@ -1,0 +1,132 @@
+//! `cargo xtask test`: everything that proves the project, in one run with one summary.
+use crate::{fuzz, nodes, step};
+use anyhow::{Result, ensure};
+use std::process::Command;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only what needs no CometBFT node: unit, property and command-line tests
+    #[arg(long)]
+    quick: bool,
+    /// Seconds that each fuzz target runs
+    #[arg(long, default_value_t = 8)]
+    fuzz_seconds: u64,
+}
+
+/// Counts over all test runners, and the parts of the run for the summary.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    name: &'static str,
+    passed: u64,
+    failed: u64,
+    seconds: f64,
+}
+
+impl Tally {
+    /// Runs a `cargo test`-like command and adds up its `test result:` lines.
+    fn cargo_test(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+        let started = Instant::now();
+        let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+        let ok = step::run_lines(name, command, |line| {
+            if let Some(counts) = Counts::of(line) {
+                passed += counts.passed;
+                failed += counts.failed;
+                ignored += counts.ignored;
+            }
+        })?;
+        // A run that broke without a failed test (it did not build, it was killed) is a failure all the same.
+        failed += u64::from(!ok && failed == 0);
+        self.ignored += ignored;
+        self.add(name, passed, failed, started);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, passed: u64, failed: u64, started: Instant) {
+        self.passed += passed;
+        self.failed += failed;
+        self.parts.push(Part { name, passed, failed, seconds: started.elapsed().as_secs_f64() });
+    }
+
+    fn summary(&self) {
+        println!("\n{:<44} {:>7} {:>7} {:>8}", "part", "passed", "failed", "seconds");
+        for part in &self.parts {
+            println!("{:<44} {:>7} {:>7} {:>8.0}", part.name, part.passed, part.failed, part.seconds);
+        }
+        println!("\n{} passed, {} failed, {} skipped", self.passed, self.failed, self.ignored);
+    }
+}
+
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn of(line: &str) -> Option<Self> {
+        let counts = line.trim().strip_prefix("test result: ")?;
+        let number = |name: &str| {
+            let (before, _) = counts.split_once(name)?;
+            before.trim_end().rsplit(' ').next()?.parse().ok()
+        };
+        Some(Self { passed: number("passed")?, failed: number("failed")?, ignored: number("ignored")? })
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut tally = Tally::default();
+    let signer = ["build", "--release", "--package", "tmkms"];
+    step::run("build the signer", step::cargo().args(signer))?;
+    let units = ["test", "--release", "--workspace", "--exclude", "e2e"];
+    tally.cargo_test("units, properties, power cuts, commands", step::cargo().args(units))?;
+    if !args.quick {
+        real_nodes(&mut tally, args)?;
+    }
+    tally.summary();
+    ensure!(tally.failed == 0, "{} tests failed", tally.failed);
+    Ok(())
+}
+
+fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
+    nodes::build_all()?;
+    let oracle = step::root().join(".cache/nodes");
+    let differential = ["test", "--release", "--package", "privval", "--test", "differential", "--", "--ignored", "--nocapture"];
+    tally.cargo_test(
+        "differential: Go and Rust, every line",
+        step::cargo().args(differential).env("TMKMS_ORACLE", oracle),
+    )?;
+    let chains = ["test", "--release", "--package", "e2e", "--no-fail-fast", "--", "--test-threads=2", "--nocapture"];
+    tally.cargo_test("real nodes, faults, hostile peers", step::cargo().args(chains))?;
+    let started = Instant::now();
+    let (passed, failed) = fuzz::run_each(args.fuzz_seconds)?;
+    tally.add("fuzzing, a short run of each target", passed, failed, started);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_of_a_test_runner_is_counted() {
+        let counts = Counts::of("test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out");
+        assert_eq!(counts.map(|c| (c.passed, c.failed, c.ignored)), Some((12, 3, 1)));
+        assert!(Counts::of("test some_result: ok").is_none());
+    }
+
+    #[test]
+    fn a_command_that_breaks_without_a_failed_test_counts_as_failed() {
+        let mut tally = Tally::default();
+        tally.cargo_test("broken", &mut Command::new("false")).unwrap();
+        assert_eq!((tally.passed, tally.failed), (0, 1));
+    }
+}
