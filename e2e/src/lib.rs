@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Everything that an end-to-end run needs: processes that cannot outlive it, the signer, real CometBFT nodes of every line, scripted clients,
+//! and an observer that remembers every signature. Used by the tests beside it and by `cargo xtask demo`, `bench` and `soak`.
+//!
+//! Start with [`Sandbox::run`]; README.md in this folder has a tour. This is development code: it never runs where a real key is.
+#![forbid(unsafe_code)]
+
+pub mod chain;
+pub mod client;
+pub mod http;
+pub mod line;
+pub mod metrics;
+pub mod observer;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod sandbox;
+pub mod script;
+pub mod signer;
+pub mod vote;
+
+pub use chain::{Chain, ChainSpec, Node};
+pub use client::{Answer, Client};
+pub use line::{Line, Transport};
+pub use observer::Observer;
+pub use process::Process;
+pub use raw::RawPeer;
+pub use sandbox::Sandbox;
+pub use signer::{Signer, SignerSpec};
+pub use vote::{BlockId, Proposal, Vote};
+
+use std::time::{Duration, Instant};
+
+/// Asks `probe` every 20 ms until it gives something or `within` has passed; the error names `what`.
+///
+/// # Errors
+/// When time is up, or with the probe's own error as soon as it returns one.
+pub fn until<T>(
+    what: &str,
+    within: Duration,
+    mut probe: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = probe()? {
+            return Ok(found);
+        }
+        anyhow::ensure!(begun.elapsed() < within, "gave up after {within:?} waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
