@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod keys;
+pub mod process;
