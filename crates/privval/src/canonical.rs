@@ -101,3 +101,79 @@ pub(crate) fn extension(vote: &Vote, chain_id: &str) -> Vec<u8> {
     }
     .encode_length_delimited_to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    //! Vectors of CometBFT and tmkms that are no checked requests: an empty chain id, no type, a proposal for nil.
+    use super::*;
+    use crate::wire::{GO_ZERO_TIME, PartSetHeader};
+
+    const CHAIN: &str = "test_chain_id";
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn at_1_1(kind: i32) -> Vote {
+        Vote { r#type: kind, height: 1, round: 1, ..Vote::default() }
+    }
+
+    #[test]
+    fn votes_of_vote_test_go() {
+        let sign = |kind, chain| hex(&vote(&at_1_1(kind), GO_ZERO_TIME, chain));
+        assert_eq!(sign(PRECOMMIT, ""), "2108021101000000000000001901000000000000002a0b088092b8c398feffffff01");
+        assert_eq!(sign(PREVOTE, ""), "2108011101000000000000001901000000000000002a0b088092b8c398feffffff01");
+        assert_eq!(
+            sign(0, CHAIN),
+            "2e1101000000000000001901000000000000002a0b088092b8c398feffffff01320d746573745f636861696e5f6964"
+        );
+    }
+
+    #[test]
+    fn the_proposal_of_tmkms() {
+        let nil = Proposal { height: 12345, round: 1, pol_round: -1, ..Proposal::default() };
+        let time = Timestamp { seconds: 1_696_413_600, nanos: 0 };
+        assert_eq!(
+            hex(&proposal(&nil, time, CHAIN)),
+            "36082011393000000000000019010000000000000020ffffffffffffffffff01320608a0eff4a8063a0d746573745f636861696e5f6964"
+        );
+    }
+
+    #[test]
+    fn precommits_and_extensions_of_the_lines_with_extensions() {
+        let block_id = BlockId {
+            hash: unhex("8b01023386c371778ecb6368573e539afc3cc860ec3a2f614e54fe5652f4fc80"),
+            part_set_header: Some(PartSetHeader {
+                total: 1_000_000,
+                hash: unhex("72db3d959635dff1bb567bedaa70573392c5159666a3f8caf11e413aac52207a"),
+            }),
+        };
+        let time = Timestamp { seconds: 1_570_983_284, nanos: 0 };
+        let mut precommit =
+            Vote { r#type: PRECOMMIT, height: 3, round: 2, block_id: Some(block_id), ..Vote::default() };
+        assert_eq!(
+            hex(&vote(&precommit, time, CHAIN)),
+            "770802110300000000000000190200000000000000224a0a208b01023386c371778ecb6368573e539afc3cc860ec3a2f614e54fe56\
+             52f4fc80122608c0843d122072db3d959635dff1bb567bedaa70573392c5159666a3f8caf11e413aac52207a2a0608f49a8ded0532\
+             0d746573745f636861696e5f6964"
+        );
+        assert_eq!(
+            hex(&extension(&precommit, CHAIN)),
+            "21110300000000000000190200000000000000220d746573745f636861696e5f6964"
+        );
+        precommit.extension = Bytes::from_static(b"extension");
+        assert_eq!(
+            hex(&extension(&precommit, CHAIN)),
+            "2c0a09657874656e73696f6e110300000000000000190200000000000000220d746573745f636861696e5f6964"
+        );
+        precommit.block_id = None;
+        assert_eq!(
+            hex(&vote(&precommit, time, CHAIN)),
+            "2b08021103000000000000001902000000000000002a0608f49a8ded05320d746573745f636861696e5f6964"
+        );
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+}
