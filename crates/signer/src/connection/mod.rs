@@ -1,0 +1,141 @@
+//! One connection to a node: where to dial, the socket, and what is spoken on it.
+mod deadline;
+mod endpoint;
+mod socket;
+
+pub use deadline::{Deadline, Timeouts};
+pub use endpoint::{Endpoint, InvalidEndpoint};
+pub use socket::Socket;
+
+use crate::keys::IdentityKey;
+use crate::secret_connection::{PeerId, SecretStream};
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+/// How much is read from a Unix socket at once, in bytes: any request but one with a large extension.
+const INBOX_BYTES: usize = 8 * 1024;
+
+/// How long things may take. The defaults follow a CometBFT node's own times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Name resolution aside, the longest wait for a connection.
+    pub connect: Duration,
+    /// The longest handshake of a secret connection. A node that already has a signer accepts a second one's TCP
+    /// connection but lets its handshake wait, so this is long.
+    pub handshake: Duration,
+    /// The longest silence: a node pings every 3.33 s, so this is four pings and a bit. Also the longest time
+    /// that one request may take to arrive.
+    pub idle: Duration,
+    /// The longest time that the node may take to accept an answer; it gives up itself after 5 s.
+    pub write: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            handshake: Duration::from_secs(15),
+            idle: Duration::from_secs(15),
+            write: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An open connection: raw bytes on a Unix socket, encrypted ones on TCP.
+pub struct Connection {
+    wire: Wire,
+    timing: Timing,
+}
+
+enum Wire {
+    /// `unix://`: whoever the file system lets in is trusted.
+    Unix {
+        socket: Socket,
+        /// What the last read brought.
+        inbox: Box<[u8]>,
+    },
+    /// `tcp://`.
+    Tcp(SecretStream<Socket>),
+}
+
+impl Connection {
+    /// Makes a dialled socket ready for requests; on TCP this is the handshake, which needs `identity`.
+    ///
+    /// # Errors
+    /// As [`SecretStream::handshake`]; [`io::ErrorKind::InvalidInput`] without an identity on TCP.
+    pub fn over(
+        mut socket: Socket,
+        endpoint: &Endpoint,
+        identity: Option<&IdentityKey>,
+        timing: &Timing,
+    ) -> io::Result<Self> {
+        let timing = *timing;
+        let wire = match endpoint {
+            Endpoint::Unix { .. } => {
+                socket.set_timeouts(timing.idle, timing.write)?;
+                Wire::Unix { socket, inbox: vec![0; INBOX_BYTES].into_boxed_slice() }
+            }
+            Endpoint::Tcp { peer_id, .. } => {
+                let key = identity.ok_or(io::ErrorKind::InvalidInput)?;
+                let mut stream = SecretStream::handshake(socket, key, *peer_id, Instant::now() + timing.handshake)?;
+                stream.io_mut().set_timeouts(timing.idle, timing.write)?;
+                Wire::Tcp(stream)
+            }
+        };
+        Ok(Self { wire, timing })
+    }
+
+    /// Waits for bytes: one read of the socket in the ordinary case. None at the end of the stream.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`] after [`Timing::idle`] of silence;
+    /// [`io::ErrorKind::InvalidData`] when the encryption does not check out.
+    pub fn receive(&mut self) -> io::Result<&[u8]> {
+        match &mut self.wire {
+            Wire::Unix { socket, inbox } => {
+                let length = socket.read(inbox)?;
+                Ok(&inbox[..length])
+            }
+            Wire::Tcp(stream) => stream.receive(),
+        }
+    }
+
+    /// Sends a whole answer: one write to the socket unless the node is slow.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] if the node takes longer than twice [`Timing::write`]; whatever the socket says.
+    /// The connection cannot be used any more.
+    pub fn send(&mut self, answer: &[u8]) -> io::Result<()> {
+        let timing = self.timing;
+        match &mut self.wire {
+            Wire::Unix { socket, .. } => write_whole(socket, answer, timing),
+            Wire::Tcp(stream) => stream.send(answer, |socket, sealed| write_whole(socket, sealed, timing)),
+        }
+    }
+
+    /// The node's proven identity; none on a Unix socket.
+    #[must_use]
+    pub const fn peer(&self) -> Option<PeerId> {
+        match &self.wire {
+            Wire::Unix { .. } => None,
+            Wire::Tcp(stream) => Some(stream.peer()),
+        }
+    }
+
+    /// How long things may take on it.
+    #[must_use]
+    pub const fn timing(&self) -> &Timing {
+        &self.timing
+    }
+}
+
+/// One write. Only if the node takes a part of it, the rest is written under one deadline, so that a node that takes
+/// a byte now and then does not hold us.
+fn write_whole(socket: &mut Socket, bytes: &[u8], timing: Timing) -> io::Result<()> {
+    let written = socket.write(bytes)?;
+    if written < bytes.len() {
+        Deadline::new(socket, Instant::now() + timing.write).write_all(&bytes[written..])?;
+        socket.set_timeouts(timing.idle, timing.write)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What signs for one key on one chain: its guard, its key, and the patience with a store in trouble.
+use crate::keyring::{Keyring, RegisterError, SharedGuard};
+use crate::keys::{ConsensusKey, PublicKey};
+use crate::metrics::{Metrics, ValidatorMetrics};
+use crate::session::Asked;
+use guard::{ChainId, Denied, Extension, Height, Identity, NotCanonical, Permit, Position, Statement, Store};
+use log::{error, info, warn};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long trouble of the store is waited for within one request. A node waits 5 s for an answer and does not ask
+/// again after an error: an early error loses the vote, a late answer loses the connection.
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two attempts at a store in trouble. The guard is free meanwhile.
+const STORE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether vote extensions are signed (`sign_extensions`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SignExtensions {
+    /// Where a node expects it: on every precommit for a block, unless the node says that it wants none.
+    #[default]
+    Automatic,
+    /// Never. A node of v0.38.0 to v0.38.10 panics without, and so does every later one on a chain with extensions.
+    Never,
+}
+
+/// What a [`Validator`] is made of.
+pub struct ValidatorSettings {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// The key that signs.
+    pub key: ConsensusKey,
+    /// Nothing is signed above this height.
+    pub max_height: Option<Height>,
+    /// Whether vote extensions are signed.
+    pub sign_extensions: SignExtensions,
+}
+
+/// Why nothing was signed. Answered as an error; the session goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsigned {
+    /// The rule or the store says no.
+    Denied {
+        /// What was asked for.
+        position: Position,
+        /// Why not.
+        denied: Denied,
+    },
+    /// Our two readings of a request differ: `privval` wrote sign bytes that `guard` does not take.
+    NotCanonical(NotCanonical),
+}
+
+impl fmt::Display for Unsigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { denied, .. } => denied.fmt(f),
+            Self::NotCanonical(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unsigned {}
+
+impl From<NotCanonical> for Unsigned {
+    fn from(error: NotCanonical) -> Self {
+        Self::NotCanonical(error)
+    }
+}
+
+/// One key on one chain, shared by all connections that serve it.
+pub struct Validator {
+    chain_id: ChainId,
+    address: String,
+    key: ConsensusKey,
+    guard: SharedGuard,
+    sign_extensions: SignExtensions,
+    metrics: Arc<ValidatorMetrics>,
+    /// Trouble of the store is reported when it begins and when it ends, not at every attempt.
+    in_trouble: AtomicBool,
+}
+
+impl Validator {
+    /// Takes the guard of this key and chain from the keyring, which opens its store at the first call.
+    ///
+    /// # Errors
+    /// As [`Keyring::register`].
+    pub fn new<E>(
+        settings: ValidatorSettings,
+        keyring: &mut Keyring,
+        metrics: &Metrics,
+        open: impl FnOnce(&Identity) -> Result<Box<dyn Store + Send>, E>,
+    ) -> Result<Arc<Self>, RegisterError<E>> {
+        let ValidatorSettings { chain_id, key, max_height, sign_extensions } = settings;
+        let address = key.public_key().address().to_string();
+        let metrics = metrics.validator(&chain_id, &address);
+        let identity = Identity { chain_id: chain_id.clone(), public_key: key.public_key().as_bytes().into() };
+        let guard = keyring.register(identity, max_height, &metrics, open)?;
+        if sign_extensions == SignExtensions::Never {
+            warn!(
+                chain = chain_id.as_str(), validator = address.as_str();
+                "sign_extensions is false: no vote extension is signed; nodes of v0.38.0 to v0.38.10, and every node of a \
+                 chain that uses extensions, will stop at their next precommit. Remove the setting unless you are sure"
+            );
+        }
+        let in_trouble = AtomicBool::new(false);
+        Ok(Arc::new(Self { chain_id, address, key, guard, sign_extensions, metrics, in_trouble }))
+    }
+
+    /// Reads the record from the store, so that bad state shows at the start and not at the first vote.
+    ///
+    /// # Errors
+    /// As [`guard::Guard::recover`].
+    pub fn recover(&self) -> Result<Option<Position>, Denied> {
+        let mut guard = self.guard.lock();
+        guard.recover()?;
+        Ok(guard.acknowledged().map(guard::Record::position))
+    }
+
+    /// Leave to sign: judged and committed. Refusals come at once; trouble of the store that may pass is waited for,
+    /// with the guard free between the attempts, so that others are judged meanwhile.
+    pub(crate) fn authorize(&self, request: &Statement, extension: Option<&Extension>) -> Result<Permit, Denied> {
+        let mut trouble_since = None;
+        loop {
+            let result = self.guard.lock().authorize(request.clone(), extension.cloned());
+            self.note_store(&result);
+            match &result {
+                Err(Denied::Store(error)) if error.trouble.may_pass() => {
+                    let since = *trouble_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() + STORE_PAUSE > STORE_PATIENCE {
+                        return result;
+                    }
+                    thread::sleep(STORE_PAUSE);
+                }
+                _ => return result,
+            }
+        }
+    }
+
+    /// The extension's sign bytes, unless the node or the configuration wants none.
+    pub(crate) fn extension_to_sign(&self, asked: &Asked) -> Option<Vec<u8>> {
+        match self.sign_extensions {
+            SignExtensions::Automatic => asked.extension_sign_bytes(),
+            SignExtensions::Never => None,
+        }
+    }
+
+    fn note_store(&self, result: &Result<Permit, Denied>) {
+        let (kind, denied) = match result {
+            Err(denied @ Denied::Store(error)) => (error.trouble.name(), denied),
+            Err(denied @ Denied::RolledBack { .. }) => ("rolled_back", denied),
+            Err(Denied::Refused(_)) => return,
+            Ok(_) => {
+                if self.in_trouble.load(Relaxed) && self.in_trouble.swap(false, Relaxed) {
+                    info!(chain = self.chain_id(), validator = self.address(); "the signing state can be saved again");
+                }
+                return;
+            }
+        };
+        self.metrics.store_errors.count(kind);
+        if !self.in_trouble.swap(true, Relaxed) {
+            error!(chain = self.chain_id(), validator = self.address(), reason = kind; "{denied}");
+        }
+    }
+
+    /// The chain.
+    #[must_use]
+    pub fn chain_id(&self) -> &str {
+        self.chain_id.as_str()
+    }
+
+    pub(crate) const fn chain(&self) -> &ChainId {
+        &self.chain_id
+    }
+
+    /// The validator's address, upper-case hexadecimal.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The key's public half.
+    #[must_use]
+    pub const fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    pub(crate) const fn key(&self) -> &ConsensusKey {
+        &self.key
+    }
+
+    pub(crate) const fn metrics(&self) -> &Arc<ValidatorMetrics> {
+        &self.metrics
+    }
+}
