@@ -158,9 +158,10 @@ fn a_broken_request_still_says_which_kind_it_was() {
         assert_eq!(kind_of_error(&encode(&[number(tag, 7)])), (Some(kind), "protobuf"));
         assert_eq!(kind_of_error(&encode(&[bytes(tag, [0; 9])])[..5]), (Some(kind), "protobuf"));
         // Bytes after it that are no field.
-        let mut trailing = encode(&[message(tag, vec![])]);
-        trailing.push(0xff);
-        assert_eq!(kind_of_error(&trailing), (Some(kind), "protobuf"));
+        for trailing in [vec![0xff], vec![0x5a, 0x09]] {
+            let broken = [encode(&[message(tag, vec![])]), trailing].concat();
+            assert_eq!(kind_of_error(&broken), (Some(kind), "protobuf"));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::tree::{BlockId, Proposal, Vote, bytes, delimited, encode, fields, hex
 use privval::answers::{self, PublicKeyRef};
 use privval::{InvalidRequest, Request};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Votes and proposals that Go signs (or dies on) and that are no honest node's requests: part of the vector's name,
@@ -156,14 +157,19 @@ fn extensions_are_signed_as_in_go() {
             let chain_id = vector["chain_id"].as_str().unwrap();
             let ours = check_vote(&Vote { height, round, extension, ..Vote::default() }.request(chain_id, false));
             let ours = ours.map(|vote| vote.extension_sign_bytes().expect("of a precommit for a block"));
-            match vector.get("sign_bytes") {
-                Some(_) => compared += usize::from(assert_signed_as_in_go(&line, vector, ours)),
-                // The long ones are not in the file. Their end is told by their hash, see the oracle.
-                None => assert!(ours.unwrap().len() > length),
+            assert_eq!(ours.is_ok(), refusal_of(vector).is_none(), "{line}: {}", vector["name"]);
+            if let Ok(ours) = &ours {
+                // The long ones are in the file by their hash only.
+                assert_eq!(Sha256::digest(ours).as_slice(), blob(vector, "sign_bytes_sha256"), "{line}");
+                assert!(ours.len() > length);
             }
+            if vector.get("sign_bytes").is_some() {
+                assert_signed_as_in_go(&line, vector, ours.clone());
+            }
+            compared += usize::from(ours.is_ok());
         }
     }
-    assert!(compared >= 8, "{compared} extensions compared");
+    assert!(compared >= 10, "{compared} extensions compared");
 }
 
 /// The message of that name, if the line has it.
