@@ -1,4 +1,5 @@
 //! A hardened process, alone in its test binary because it cannot be softened again.
+#![allow(clippy::unwrap_used)]
 mod process_status;
 
 use process_status::{bytes_of, hold_threads};

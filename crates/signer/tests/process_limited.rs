@@ -1,4 +1,5 @@
 //! A process with a finite limit on locked memory and no capability, alone in its test binary as limits last.
+#![allow(clippy::unwrap_used)]
 mod process_status;
 
 use process_status::{bytes_of, hold_threads};

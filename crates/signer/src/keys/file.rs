@@ -92,6 +92,10 @@ fn other_kind(kind: FileType) -> Option<&'static str> {
 
 fn write_new(path: &Path, pair: &KeyPair) -> Result<(), KeyFileError> {
     let file = create_new(path).map_err(|problem| problem.at(path))?;
+    finish_or_remove(file, path, pair)
+}
+
+fn finish_or_remove(file: File, path: &Path, pair: &KeyPair) -> Result<(), KeyFileError> {
     finish(file, path, pair).map_err(|error| {
         // It is ours: nothing was there before. A half-written key would only be taken for a key.
         let _ = std::fs::remove_file(path);
@@ -127,4 +131,26 @@ fn folder_of(path: &Path) -> PathBuf {
 
 fn io_problem(doing: &'static str) -> impl FnOnce(io::Error) -> Problem {
     move |error| Problem::Io { doing, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_that_cannot_be_finished_is_removed() {
+        let path = std::env::temp_dir().join(format!("signer-unfinished-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let read_only = File::open(&path).unwrap();
+        let pair = KeyPair::random(Algorithm::Ed25519).ok().unwrap();
+        let error = finish_or_remove(read_only, &path, &pair).unwrap_err();
+        assert!(matches!(error.problem(), Problem::Io { doing: "write it", .. }), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_folder_of_a_bare_name_is_the_working_directory() {
+        assert_eq!(folder_of(Path::new("new.key")), Path::new("."));
+        assert_eq!(folder_of(Path::new("secrets/new.key")), Path::new("secrets"));
+    }
 }
