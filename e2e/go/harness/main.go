@@ -20,6 +20,7 @@ var commands = map[string]struct {
 	help string
 }{
 	"client":  {runClient, "the node's side of privval: listens, then takes commands from stdin"},
+	"fleet":   {runFleet, "the node's side of many chains at once"},
 	"raw":     {runRaw, "a peer that sends whatever bytes stdin asks for"},
 	"filepv":  {runFilePV, "CometBFT's FilePV behind its SignerServer"},
 	"genkey":  {runGenKey, "a new priv_validator_key.json"},
@@ -30,7 +31,7 @@ var commands = map[string]struct {
 	"version": {runVersion, "the line and the module version"},
 }
 
-var commandOrder = []string{"client", "raw", "filepv", "genkey", "vectors", "oracle", "node", "testnet", "version"}
+var commandOrder = []string{"client", "fleet", "raw", "filepv", "genkey", "vectors", "oracle", "node", "testnet", "version"}
 
 func usage() {
 	fmt.Fprintf(os.Stderr, "harness of CometBFT %s\n\nusage: harness COMMAND [flags]; harness COMMAND -h lists the flags\n\n", line)

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/cometbft/cometbft/libs/log"
 	"github.com/spf13/viper"
@@ -96,9 +97,16 @@ func runNode(args []string) error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGINT, syscall.SIGTERM)
 	<-ended
-	err = n.Stop()
-	n.Wait()
-	return err
+	// Consensus may sit in its many attempts to reach a signer that is gone, and Stop waits for it.
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.Stop() }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-time.After(5 * time.Second):
+		emit(map[string]any{"event": "stop_timeout"})
+		return nil
+	}
 }
 
 func (a *application) Info(context.Context, *abciInfoRequest) (*abciInfoResponse, error) {
