@@ -129,7 +129,7 @@ impl Statement {
         let timestamp_start = input.at;
         let timestamp = input.bytes_field(5 + shift)?.ok_or(not("no timestamp"))?;
         let timestamp_at = timestamp_start..input.at;
-        let chain_id = input.bytes_field(6 + shift)?.ok_or(not("no chain id"))?.rest();
+        let chain_id = input.text_field(6 + shift)?.ok_or(not("no chain id"))?;
         input.finish()?;
         let height = Height::try_from(height).map_err(|_| not("negative height"))?;
         let round = Round::try_from(round).map_err(|_| not("round is not within 0 to 2^31 - 1"))?;
@@ -138,7 +138,7 @@ impl Statement {
         }
         Ok(Self {
             timestamp: parse_timestamp(timestamp)?,
-            chain_id: std::str::from_utf8(chain_id).map_err(|_| not("the chain id is not UTF-8"))?.into(),
+            chain_id: chain_id.into(),
             bytes: bytes.into(),
             timestamp_at,
             body_at,
@@ -219,15 +219,17 @@ impl Extension {
     /// [`NotCanonical`] for anything that CometBFT would not itself produce.
     pub fn parse(bytes: Box<[u8]>) -> Result<Self, NotCanonical> {
         let mut input = Reader::delimited(&bytes)?;
-        input.bytes_field(1)?;
-        let height = input.fixed64_field(2)?.unwrap_or(0);
+        if input.bytes_field(1)?.is_some_and(|extension| extension.bytes.is_empty()) {
+            return Err(not("an empty extension is written out"));
+        }
+        let height = input.fixed64_field(2)?.ok_or(not("height is 0"))?;
         let round = input.fixed64_field(3)?.unwrap_or(0);
-        let chain_id = input.bytes_field(4)?.ok_or(not("no chain id"))?.rest();
+        let chain_id = input.text_field(4)?.ok_or(not("no chain id"))?;
         input.finish()?;
         Ok(Self {
             height: Height::try_from(height).map_err(|_| not("negative height"))?,
             round: Round::try_from(round).map_err(|_| not("round is not within 0 to 2^31 - 1"))?,
-            chain_id: std::str::from_utf8(chain_id).map_err(|_| not("the chain id is not UTF-8"))?.into(),
+            chain_id: chain_id.into(),
             bytes,
         })
     }
@@ -369,5 +371,15 @@ impl<'a> Reader<'a> {
         }
         let length = usize::try_from(self.varint()?).map_err(|_| not("a length overflows"))?;
         Ok(Some(Reader { bytes: self.take(length)?, at: 0 }))
+    }
+
+    /// A text that is not empty.
+    fn text_field(&mut self, field: u8) -> Result<Option<&'a str>, NotCanonical> {
+        let Some(found) = self.bytes_field(field)? else { return Ok(None) };
+        match std::str::from_utf8(found.rest()) {
+            Ok("") => Err(not("an empty text is written out")),
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(not("the chain id is not UTF-8")),
+        }
     }
 }

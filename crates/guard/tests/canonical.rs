@@ -80,12 +80,18 @@ fn what_cometbft_would_not_write_is_not_read() {
         ("a short hash", "32 bytes", format!("{head}22040a020102{tail}")),
         ("too many nanoseconds", "years", format!("{head}2a06108094ebdc03{chain}")),
         ("year 10000", "years", format!("{head}2a07088083d1ffaf07{chain}")),
+        ("an empty chain id", "empty", format!("{head}{time}3200")),
         ("a chain id that is no UTF-8", "UTF-8", format!("{head}{time}3201ff")),
         ("a length past the end", "truncated", format!("{head}2a7f080a{chain}")),
         ("a number of eleven bytes", "64 bits", format!("08ffffffffffffffffffff01{}", &tail)),
     ] {
         let error = Statement::parse(&delimited(&hex(&body))).expect_err(wrong).to_string();
         assert!(error.contains(says), "{wrong}: {error}");
+    }
+    for extension in ["0a0011010000000000000022 0163", "0a01ff220163", "11010000000000000022 00", "110100000000000000"]
+    {
+        let body = hex(&extension.replace(' ', ""));
+        assert!(Extension::parse(delimited(&body).into()).is_err(), "the extension {extension} was read");
     }
     let mut prefixed = delimited(&hex(&good));
     prefixed.push(0);

@@ -1,5 +1,5 @@
 //! A small world for the rule: messages, a store that can misbehave in every way, and an observer of signatures.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 use guard::{
     ChainId, Committed, Denied, Extension, Guard, Identity, Permit, Position, Record, Statement, Step, Store,
     StoreError, Trouble,
@@ -334,7 +334,7 @@ impl World {
             disk.next_outcome = outcomes.get(outcome).copied().unwrap_or(Outcome::Committed);
         }
         match self.guards[process].authorize(ask.statement(), ask.extension()) {
-            Ok(permit) => self.observe(&ask, permit),
+            Ok(permit) => self.observe(&ask, &permit),
             Err(Denied::Refused(_)) => self.refusals += 1,
             Err(_) => self.troubles += 1,
         }
@@ -356,7 +356,7 @@ impl World {
         self.reopen(0);
     }
 
-    fn observe(&mut self, ask: &Ask, permit: Permit) {
+    fn observe(&mut self, ask: &Ask, permit: &Permit) {
         self.permits += 1;
         let bytes = Statement::parse(permit.sign_bytes()).unwrap();
         assert_eq!(permit.position(), ask.statement().position(), "signed at another position than asked");
