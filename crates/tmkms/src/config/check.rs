@@ -1,0 +1,219 @@
+//! What the sections say about each other, and the checked configuration that comes out.
+use super::fault::Collector;
+use super::fields::At;
+use super::nearest::nearest;
+use super::raw::{self, KeyType, Raw};
+use super::{Chain, KeyFile, Validator};
+use guard::{ChainId, Height};
+use signer::Endpoint;
+use signer::keys::{Algorithm, KeyFormat};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Checks all cross references and builds the chains. What is returned counts only if no fault was collected.
+pub(super) fn chains(raw: &Raw, notes: &mut Collector) -> Vec<Chain> {
+    check_declared(raw, notes);
+    check_references(raw, notes);
+    check_addresses(raw, notes);
+    check_files(raw, notes);
+    raw.chains.iter().filter_map(|chain| build(chain, raw, notes)).collect()
+}
+
+fn check_declared(raw: &Raw, notes: &mut Collector) {
+    if !raw.has_chains {
+        notes.fault(&(0..0), "no [[chain]] was found", "see tmkms.toml.example, or make a file with `tmkms init`");
+    }
+    for (index, id) in raw.declared.iter().enumerate() {
+        if raw.declared[..index].iter().any(|other| other.value == id.value) {
+            notes.fault(
+                &id.at,
+                format!("the chain {} is configured twice", id.value),
+                "remove one of the two [[chain]]",
+            );
+        }
+    }
+}
+
+fn check_references(raw: &Raw, notes: &mut Collector) {
+    let known = |id: &ChainId| raw.declared.iter().any(|other| other.value == *id);
+    let keys = raw.keys.iter().flat_map(|key| &key.chain_ids).map(|id| (id, "`chain_ids` in [[providers.softsign]]"));
+    let validators = raw.validators.iter().map(|validator| (&validator.chain_id, "`chain_id` in [[validator]]"));
+    for (id, what) in keys.chain(validators).filter(|(id, _)| !known(&id.value)) {
+        let names = raw.declared.iter().map(|other| other.value.as_str());
+        let help = match nearest(id.value.as_str(), names) {
+            Some(near) => format!("did you mean {near:?}? every chain needs its own [[chain]] section"),
+            None => format!("add a [[chain]] section with id = {:?}", id.value.as_str()),
+        };
+        notes.fault(&id.at, format!("{what}: there is no [[chain]] with the id {:?}", id.value.as_str()), help);
+    }
+}
+
+fn check_addresses(raw: &Raw, notes: &mut Collector) {
+    let mut seen: BTreeMap<String, &ChainId> = BTreeMap::new();
+    for validator in &raw.validators {
+        let At { value: address, at } = &validator.address;
+        // The peer id does not make it another listener.
+        let listener = match address {
+            Endpoint::Tcp { host, port, .. } => Endpoint::Tcp { peer_id: None, host: host.clone(), port: *port },
+            Endpoint::Unix { path } => Endpoint::Unix { path: path.clone() },
+        };
+        if let Some(other) = seen.insert(listener.to_string(), &validator.chain_id.value) {
+            let message = format!("{listener} is configured twice (for {other} and {})", validator.chain_id.value);
+            notes.fault(at, message, "a node takes one signer connection: remove one of the two [[validator]]");
+        }
+        match address {
+            Endpoint::Tcp { .. } if validator.secret_key.is_none() => notes.fault(
+                &validator.at,
+                format!("`secret_key` is missing in [[validator]]: {address} is encrypted with an identity key"),
+                "make one with `tmkms softsign keygen -t consensus secrets/kms-identity.key` and name it as secret_key",
+            ),
+            Endpoint::Unix { .. } => {
+                if let Some(key) = &validator.secret_key {
+                    let message = "`secret_key` in [[validator]] is not used: a Unix socket is not encrypted";
+                    notes.warn(&key.at, message, "remove it");
+                }
+            }
+            Endpoint::Tcp { .. } => {}
+        }
+    }
+}
+
+/// One file has one role: a state file is of one chain, and is no key; an identity key is no consensus key.
+fn check_files(raw: &Raw, notes: &mut Collector) {
+    let mut states: BTreeMap<&Path, &ChainId> = BTreeMap::new();
+    for chain in &raw.chains {
+        let path = chain.state.value.resolved.as_path();
+        if let Some(other) = states.insert(path, &chain.id.value) {
+            let message = format!("the state file {} is shared by {other} and {}", path.display(), chain.id.value);
+            notes.fault(&chain.state.at, message, "give each chain a state_file of its own");
+        }
+    }
+    let mut keys: Vec<&Path> = Vec::new();
+    for At { value: file, at } in raw.keys.iter().map(|key| &key.file) {
+        let path = file.resolved.as_path();
+        if keys.contains(&path) {
+            let help = "list all its chains in one chain_ids";
+            notes.fault(at, format!("the key file {} is configured twice", path.display()), help);
+        }
+        if states.contains_key(path) {
+            notes.fault(at, format!("{} is both a key file and a state file", path.display()), "name two files");
+        }
+        keys.push(path);
+    }
+    for At { value: file, at } in raw.validators.iter().filter_map(|validator| validator.secret_key.as_ref()) {
+        if keys.contains(&file.resolved.as_path()) {
+            let message =
+                format!("{} is both the identity key and a [[providers.softsign]] key", file.resolved.display());
+            notes.fault(at, message, "make an identity key of its own with `tmkms softsign keygen -t consensus PATH`");
+        }
+    }
+}
+
+/// One chain with its key and its validators; none if nothing signs for it.
+fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> {
+    let id = &chain.id.value;
+    let validators: Vec<_> = raw.validators.iter().filter(|validator| validator.chain_id.value == *id).collect();
+    let of_chain = |kind: KeyType| {
+        raw.keys.iter().filter(move |key| key.key_type == kind && key.chain_ids.iter().any(|other| other.value == *id))
+    };
+    let account_keys: Vec<_> =
+        of_chain(KeyType::Account).map(|key| key_file(key, Some(Algorithm::Secp256k1))).collect();
+    for key in of_chain(KeyType::Account) {
+        check_account_key(key, notes);
+    }
+    let mut consensus = of_chain(KeyType::Consensus);
+    let Some(key) = consensus.next() else {
+        missing_key(chain, validators.is_empty(), account_keys.is_empty(), raw, notes);
+        return None;
+    };
+    for second in consensus {
+        let message = format!("the chain {id} has two consensus keys");
+        notes.fault(
+            &second.file.at,
+            message,
+            "a validator has one key: remove the chain from one of the two chain_ids",
+        );
+    }
+    if validators.is_empty() {
+        let message = format!("no [[validator]] uses the chain {id}: nothing will be signed for it");
+        notes.warn(&chain.id.at, message, "add a [[validator]] with this chain_id");
+    }
+    Some(Chain {
+        id: id.clone(),
+        key_format: chain.format.clone(),
+        extensions: chain.extensions,
+        state_file: chain.state.value.clone(),
+        key: key_file(key, key.algorithm),
+        account_keys,
+        max_height: max_height(&validators, notes),
+        validators: validators.into_iter().map(build_validator).collect(),
+    })
+}
+
+fn check_account_key(key: &raw::SoftKey, notes: &mut Collector) {
+    if key.algorithm == Some(Algorithm::Ed25519) {
+        let message = "an account key is secp256k1, but `algorithm` says \"ed25519\"";
+        notes.fault(&key.file.at, message, "remove `algorithm`, or write key_type = \"consensus\"");
+    }
+    if key.format == KeyFormat::Json {
+        // tmkms 0.15, src/keyring/providers/softsign.rs.
+        notes.fault(&key.file.at, "an account key is never in JSON", "remove `key_format`: the file is base64");
+    }
+    notes.warn(
+        &key.file.at,
+        "account keys are shown by `tmkms keys show` and sign nothing: transactions are not signed here",
+        "",
+    );
+}
+
+fn missing_key(chain: &raw::Chain, unused: bool, no_account_key: bool, raw: &Raw, notes: &mut Collector) {
+    let id = &chain.id.value;
+    // A section that could not be read may be the one with the key: its own fault is enough.
+    if raw.keys.is_empty() && !notes.is_clean() {
+        return;
+    }
+    if unused {
+        let message = format!("nothing is configured for the chain {id} but its [[chain]] section");
+        notes.warn(&chain.id.at, message, "add a [[providers.softsign]] and a [[validator]] for it, or remove it");
+        return;
+    }
+    let help = if no_account_key {
+        format!("add a [[providers.softsign]] with chain_ids = [{:?}] and the key's path", id.as_str())
+    } else {
+        "tmkms signs votes with an account key where there is no other; if that is meant, write key_type = \"consensus\" \
+         and algorithm = \"secp256k1\""
+            .to_owned()
+    };
+    notes.fault(&chain.id.at, format!("the chain {id} has a [[validator]] but no consensus key"), help);
+}
+
+/// One guard serves all validators of a chain, so they must agree on its limit.
+fn max_height(validators: &[&raw::Validator], notes: &mut Collector) -> Option<Height> {
+    let first = validators.first()?;
+    for other in &validators[1..] {
+        if other.max_height != first.max_height {
+            let show = |height: Option<Height>| height.map_or_else(|| "none".to_owned(), |height| height.to_string());
+            let message = format!(
+                "`max_height` differs between the validators of {}: {} and {}",
+                other.chain_id.value,
+                show(first.max_height),
+                show(other.max_height)
+            );
+            notes.fault(&other.at, message, "write the same max_height in each: they share one record");
+        }
+    }
+    first.max_height
+}
+
+fn build_validator(validator: &raw::Validator) -> Validator {
+    let endpoint = validator.address.value.clone();
+    let identity_key = match &endpoint {
+        Endpoint::Unix { .. } => None,
+        Endpoint::Tcp { .. } => validator.secret_key.as_ref().map(|key| key.value.clone()),
+    };
+    Validator { endpoint, identity_key, reconnect: validator.reconnect, timeout: validator.timeout }
+}
+
+fn key_file(key: &raw::SoftKey, algorithm: Option<Algorithm>) -> KeyFile {
+    KeyFile { file: key.file.value.clone(), format: key.format, algorithm }
+}

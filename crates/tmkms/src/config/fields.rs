@@ -1,0 +1,223 @@
+//! Reads typed values out of one table of the file, and collects every fault on the way.
+use super::fault::Collector;
+use super::nearest::nearest;
+use super::schema::{Rule, Section};
+use std::ops::{Range, RangeInclusive};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A value and where it stands in the file, in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) at: Range<usize>,
+}
+
+/// One table, checked against its section: no name in it is unknown or refused without a fault.
+pub(crate) struct Fields<'a, 'n> {
+    section: &'static Section,
+    table: &'a DeTable<'a>,
+    at: Range<usize>,
+    notes: &'n mut Collector,
+}
+
+impl<'a, 'n> Fields<'a, 'n> {
+    pub(crate) fn new(
+        section: &'static Section,
+        table: &'a DeTable<'a>,
+        at: Range<usize>,
+        notes: &'n mut Collector,
+    ) -> Self {
+        for (name, _) in table {
+            check_name(section, name, notes);
+        }
+        Self { section, table, at, notes }
+    }
+
+    /// Where the table itself stands.
+    pub(crate) fn at(&self) -> Range<usize> {
+        self.at.clone()
+    }
+
+    pub(crate) fn fault(&mut self, at: &Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.notes.fault(at, message, help);
+    }
+
+    pub(crate) fn warn(&mut self, at: &Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.notes.warn(at, message, help);
+    }
+
+    /// The value of a key, if it is there.
+    pub(crate) fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        debug_assert!(self.section.keys.iter().any(|known| known.name == key && known.rule == Rule::Read), "{key}");
+        self.table.get(key)
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    pub(crate) fn missing(&mut self, key: &str, help: impl Into<String>) {
+        let message = format!("`{key}` is missing in {}", self.section.name);
+        self.notes.fault(&self.at, message, help);
+    }
+
+    fn wrong_type(&mut self, key: &str, expected: &str, found: &Spanned<DeValue<'_>>) {
+        let message = format!("`{key}` in {}: expected {expected}, got {}", self.section.name, kind(found.get_ref()));
+        self.notes.fault(&found.span(), message, "");
+    }
+
+    pub(crate) fn text(&mut self, key: &str) -> Option<At<&'a str>> {
+        let found = self.value(key)?;
+        match found.get_ref() {
+            DeValue::String(text) => Some(At { value: &**text, at: found.span() }),
+            _ => {
+                self.wrong_type(key, "a text in quotes", found);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn required_text(&mut self, key: &str, help: &str) -> Option<At<&'a str>> {
+        if !self.has(key) {
+            self.missing(key, help);
+        }
+        self.text(key)
+    }
+
+    pub(crate) fn flag(&mut self, key: &str) -> Option<At<bool>> {
+        let found = self.value(key)?;
+        match found.get_ref() {
+            DeValue::Boolean(value) => Some(At { value: *value, at: found.span() }),
+            _ => {
+                self.wrong_type(key, "true or false", found);
+                None
+            }
+        }
+    }
+
+    /// A whole number within a range, both ends included; `expected` says the range and its unit.
+    pub(crate) fn number(&mut self, key: &str, expected: &str, range: RangeInclusive<i64>) -> Option<At<i64>> {
+        let found = self.value(key)?;
+        let DeValue::Integer(digits) = found.get_ref() else {
+            self.wrong_type(key, expected, found);
+            return None;
+        };
+        let value = i64::from_str_radix(digits.as_str(), digits.radix()).ok().filter(|number| range.contains(number));
+        if value.is_none() {
+            let got = shorten(&digits.to_string());
+            let message = format!("`{key}` in {}: expected {expected}, got {got}", self.section.name);
+            self.fault(&found.span(), message, "");
+        }
+        value.map(|value| At { value, at: found.span() })
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, key: &str) -> Option<At<Vec<At<&'a str>>>> {
+        let found = self.value(key)?;
+        let DeValue::Array(items) = found.get_ref() else {
+            self.wrong_type(key, "a list of texts", found);
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(At { value: &**text, at: item.span() }),
+                _ => self.wrong_type(key, "a list of texts", item),
+            }
+        }
+        Some(At { value: texts, at: found.span() })
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(&mut self, key: &str, choices: &[(&'static str, T)]) -> Option<At<T>> {
+        let At { value, at } = self.text(key)?;
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
+            return Some(At { value: *choice, at });
+        }
+        let expected: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let message =
+            format!("`{key}` in {}: expected {}, got \"{}\"", self.section.name, expected.join(" or "), shorten(value));
+        let help = nearest(value, choices.iter().map(|(name, _)| *name))
+            .map_or_else(String::new, |name| format!("did you mean {name:?}?"));
+        self.fault(&at, message, help);
+        None
+    }
+
+    /// A table inside this one.
+    pub(crate) fn table(&mut self, key: &str, section: &'static Section) -> Option<Fields<'a, '_>> {
+        let found = self.value(key)?;
+        self.open(key, section, found)
+    }
+
+    /// Opens a value that should be a table.
+    pub(crate) fn open(
+        &mut self,
+        key: &str,
+        section: &'static Section,
+        found: &'a Spanned<DeValue<'a>>,
+    ) -> Option<Fields<'a, '_>> {
+        match found.get_ref() {
+            DeValue::Table(table) => Some(Fields::new(section, table, found.span(), self.notes)),
+            _ => {
+                self.wrong_type(key, "a table", found);
+                None
+            }
+        }
+    }
+
+    /// The tables of a list of tables (`[[key]]`).
+    pub(crate) fn tables(&mut self, key: &str, section: &'static Section) -> Vec<&'a Spanned<DeValue<'a>>> {
+        match self.value(key).map(|found| (found, found.get_ref())) {
+            None => Vec::new(),
+            Some((_, DeValue::Array(items))) => items.iter().collect(),
+            Some((found, _)) => {
+                let message =
+                    format!("`{key}`: expected a list of tables, {}, got {}", section.name, kind(found.get_ref()));
+                self.fault(&found.span(), message, format!("write {} with two brackets on each side", section.name));
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn check_name(section: &'static Section, name: &Spanned<std::borrow::Cow<'_, str>>, notes: &mut Collector) {
+    match section.keys.iter().find(|known| known.name == name.get_ref().as_ref()).map(|known| known.rule) {
+        Some(Rule::Read) => {}
+        Some(Rule::Refused { reason, help }) => {
+            notes.fault(&name.span(), format!("`{}` in {}: {reason}", name.get_ref(), section.name), help);
+        }
+        None => {
+            let names = section.keys.iter().map(|known| known.name);
+            let help = match nearest(name.get_ref(), names.clone()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("unknown name `{}` in {}", shorten(name.get_ref()), section.name);
+            notes.fault(&name.span(), message, help);
+        }
+    }
+}
+
+/// What a value is, in words. The value itself is not shown: it may be a secret in the wrong place.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A value as it is shown in a message: at most 80 characters, control characters escaped.
+pub(crate) fn shorten(text: &str) -> String {
+    const MOST: usize = 80;
+    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}

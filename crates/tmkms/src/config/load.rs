@@ -1,0 +1,111 @@
+//! Reads the configuration's file, and finds files that stand where tmkms, but not this signer, would look.
+use super::{Config, Faults, FilePath, parse};
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The file's name when nothing else is said; in the working directory.
+pub const FILE_NAME: &str = "tmkms.toml";
+
+/// Names the file when no option does.
+pub const ENVIRONMENT_VARIABLE: &str = "TMKMS_CONFIG_FILE";
+
+/// The largest configuration, in bytes: room for thousands of chains.
+pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file could not be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said, or what is wrong with its bytes.
+        reason: String,
+    },
+    /// It was read and has faults.
+    Faulty(Faults),
+    /// Files stand relative to the working directory and not relative to the configuration.
+    Misplaced(Vec<Misplaced>),
+}
+
+/// A file that tmkms would find, because it looks from the working directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misplaced {
+    /// The setting, with its section.
+    pub setting: &'static str,
+    /// Where the file is expected.
+    pub expected: PathBuf,
+    /// Where there is one.
+    pub found: PathBuf,
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: expected {}, which does not exist, but there is {} relative to the working directory",
+            self.setting,
+            self.expected.display(),
+            self.found.display()
+        )
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, reason } => {
+                write!(f, "cannot read the configuration {}: {reason}", path.display())
+            }
+            Self::Faulty(faults) => faults.fmt(f),
+            Self::Misplaced(files) => {
+                let lines: Vec<_> = files.iter().map(Misplaced::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads, parses and checks the file.
+///
+/// # Errors
+/// The file cannot be read, is longer than [`MAX_CONFIG_BYTES`], has faults, or names files that exist only
+/// relative to the working directory.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let unreadable = |reason: String| LoadError::Unreadable { path: path.to_owned(), reason };
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut text = String::new();
+    file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+    if text.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more")));
+    }
+    let config = parse(&text, path).map_err(LoadError::Faulty)?;
+    let misplaced = misplaced(&config);
+    if misplaced.is_empty() { Ok(config) } else { Err(LoadError::Misplaced(misplaced)) }
+}
+
+/// tmkms reads relative paths from the working directory. A file that is there and not here is most likely the one
+/// that is meant; to start without it could mean to sign with an empty record.
+fn misplaced(config: &Config) -> Vec<Misplaced> {
+    let mut found = Vec::new();
+    let mut look = |setting: &'static str, file: &FilePath| {
+        let is_elsewhere = file.written.is_relative() && !file.resolved.exists() && file.written.exists();
+        if is_elsewhere {
+            let here = std::env::current_dir().unwrap_or_default();
+            found.push(Misplaced { setting, expected: file.resolved.clone(), found: here.join(&file.written) });
+        }
+    };
+    for chain in &config.chains {
+        look("`state_file` in [[chain]]", &chain.state_file);
+        look("`path` in [[providers.softsign]]", &chain.key.file);
+        chain.account_keys.iter().for_each(|key| look("`path` in [[providers.softsign]]", &key.file));
+        for validator in &chain.validators {
+            validator.identity_key.iter().for_each(|key| look("`secret_key` in [[validator]]", key));
+        }
+    }
+    found.dedup();
+    found
+}

@@ -1,0 +1,352 @@
+//! The sections of the file, each read on its own; what they say about each other is checked in `check`.
+use super::address;
+use super::fault::Collector;
+use super::fields::{At, Fields, shorten};
+use super::schema;
+use super::{FilePath, LogFormat, LogLevel, LogSettings, MetricsSettings, PublicKeyFormat};
+use guard::{ChainId, Height};
+use signer::keys::{Algorithm, KeyFormat};
+use signer::{Endpoint, SignExtensions};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// How long to wait for a node, unless `timeout` says otherwise. tmkms 0.15 waits 10 s; a node pings every 3.33 s, and
+/// one that has a signer already lets the next one's handshake wait.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long votes may stay away before `/healthz` fails, unless `[metrics] unhealthy_after` says otherwise.
+const DEFAULT_UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
+
+/// The whole file, section by section. A section with a fault may be missing here: the fault is collected.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    /// Whether there is anything named `chain`, readable or not.
+    pub(super) has_chains: bool,
+    /// Every `id` that could be read, with its place, even where the rest of its section could not.
+    pub(super) declared: Vec<At<ChainId>>,
+    pub(super) chains: Vec<Chain>,
+    pub(super) keys: Vec<SoftKey>,
+    pub(super) validators: Vec<Validator>,
+    pub(super) metrics: Option<MetricsSettings>,
+    pub(super) log: LogSettings,
+}
+
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) id: At<ChainId>,
+    pub(super) format: PublicKeyFormat,
+    pub(super) extensions: SignExtensions,
+    pub(super) state: At<FilePath>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyType {
+    Consensus,
+    Account,
+}
+
+#[derive(Debug)]
+pub(super) struct SoftKey {
+    pub(super) chain_ids: Vec<At<ChainId>>,
+    pub(super) key_type: KeyType,
+    pub(super) format: KeyFormat,
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) file: At<FilePath>,
+}
+
+#[derive(Debug)]
+pub(super) struct Validator {
+    pub(super) at: Range<usize>,
+    pub(super) chain_id: At<ChainId>,
+    pub(super) address: At<Endpoint>,
+    pub(super) secret_key: Option<At<FilePath>>,
+    pub(super) reconnect: bool,
+    pub(super) timeout: Duration,
+    pub(super) max_height: Option<Height>,
+}
+
+/// Reads all sections.
+pub(super) fn read(table: &DeTable<'_>, folder: &Path, notes: &mut Collector) -> Raw {
+    let mut raw = Raw::default();
+    let mut root = Fields::new(&schema::ROOT, table, 0..0, notes);
+    raw.has_chains = root.has("chain");
+    for found in root.tables("chain", &schema::CHAIN) {
+        let Some(mut fields) = root.open("chain", &schema::CHAIN, found) else { continue };
+        let chain = read_chain(&mut fields, folder, &mut raw.declared);
+        raw.chains.extend(chain);
+    }
+    if let Some(mut providers) = root.table("providers", &schema::PROVIDERS) {
+        for found in providers.tables("softsign", &schema::SOFTSIGN) {
+            let Some(mut fields) = providers.open("softsign", &schema::SOFTSIGN, found) else { continue };
+            raw.keys.extend(read_key(&mut fields, folder));
+        }
+    }
+    for found in root.tables("validator", &schema::VALIDATOR) {
+        let Some(mut fields) = root.open("validator", &schema::VALIDATOR, found) else { continue };
+        raw.validators.extend(read_validator(&mut fields, folder));
+    }
+    raw.metrics = root.table("metrics", &schema::METRICS).and_then(|mut fields| read_metrics(&mut fields));
+    raw.log = root.table("log", &schema::LOG).map(|mut fields| read_log(&mut fields)).unwrap_or_default();
+    raw
+}
+
+fn read_chain(fields: &mut Fields<'_, '_>, folder: &Path, declared: &mut Vec<At<ChainId>>) -> Option<Chain> {
+    let section = fields.at();
+    let id = fields.required_text("id", "the chain id is in the node's genesis.json, as `chain_id`");
+    let id = id.and_then(|id| chain_id(fields, id));
+    declared.extend(id.clone());
+    let format = match fields.value("key_format") {
+        None => {
+            fields.missing("key_format", "for a chain of your own: key_format = { type = \"hex\" }");
+            None
+        }
+        Some(_) => fields.table("key_format", &schema::CHAIN_KEY_FORMAT).and_then(|mut inner| read_format(&mut inner)),
+    };
+    let extensions = read_extensions(fields);
+    let written = path(fields, "state_file", folder);
+    let id = id?;
+    let state = match written {
+        Some(state) => state,
+        None if fields.has("state_file") => return None,
+        None => {
+            // tmkms 0.15, src/chain.rs.
+            let name = format!("{}_priv_validator_state.json", id.value);
+            At { value: FilePath::new(Path::new(&name), folder), at: section }
+        }
+    };
+    if id.value.as_str().contains('/') && !fields.has("state_file") {
+        fields.missing("state_file", "the default file name is made from the chain id, and this one has a slash in it");
+    }
+    Some(Chain { id, format: format?, extensions, state })
+}
+
+fn read_extensions(fields: &mut Fields<'_, '_>) -> SignExtensions {
+    let Some(At { value: false, at }) = fields.flag("sign_extensions") else { return SignExtensions::Automatic };
+    fields.warn(
+        &at,
+        "sign_extensions = false: no vote extension will be signed on this chain; a node from v0.38 on whose chain uses \
+         them rejects every precommit without that signature, and can halt",
+        "remove the key: extensions are then signed where the protocol asks for it, and nowhere else",
+    );
+    SignExtensions::Never
+}
+
+fn read_format(fields: &mut Fields<'_, '_>) -> Option<PublicKeyFormat> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        Bech32,
+        CosmosJson,
+        Hex,
+    }
+    if !fields.has("type") {
+        fields.missing("type", "expected \"bech32\", \"cosmos-json\" or \"hex\"");
+    }
+    let choices = [("bech32", Kind::Bech32), ("cosmos-json", Kind::CosmosJson), ("hex", Kind::Hex)];
+    match fields.choice("type", &choices)?.value {
+        Kind::Bech32 => {
+            let help =
+                "for the Cosmos Hub: account_key_prefix = \"cosmospub\", consensus_key_prefix = \"cosmosvalconspub\"";
+            let account = fields.required_text("account_key_prefix", help);
+            let account = account.and_then(|prefix| bech32_prefix(fields, "account_key_prefix", prefix));
+            let consensus = fields.required_text("consensus_key_prefix", help);
+            let consensus = consensus.and_then(|prefix| bech32_prefix(fields, "consensus_key_prefix", prefix));
+            Some(PublicKeyFormat::Bech32 { account_prefix: account?, consensus_prefix: consensus? })
+        }
+        Kind::CosmosJson => Some(PublicKeyFormat::CosmosJson),
+        Kind::Hex => Some(PublicKeyFormat::Hex),
+    }
+}
+
+/// BIP 173: 1 to 83 characters of printable ASCII; here in lower case.
+fn bech32_prefix(fields: &mut Fields<'_, '_>, key: &str, prefix: At<&str>) -> Option<String> {
+    let good = (1..=83).contains(&prefix.value.len())
+        && prefix.value.chars().all(|c| c.is_ascii_graphic() && !c.is_ascii_uppercase());
+    if !good {
+        let message =
+            format!("`{key}`: expected 1 to 83 lower-case ASCII characters, got \"{}\"", shorten(prefix.value));
+        fields.fault(&prefix.at, message, "");
+    }
+    good.then(|| prefix.value.to_owned())
+}
+
+fn read_key(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<SoftKey> {
+    let chain_ids = chain_ids(fields);
+    let key_type = fields.choice("key_type", &[("consensus", KeyType::Consensus), ("account", KeyType::Account)]);
+    let formats = [KeyFormat::Base64, KeyFormat::Json, KeyFormat::Raw].map(|format| (format.name(), format));
+    let format = fields.choice("key_format", &formats);
+    let algorithms = [Algorithm::Ed25519, Algorithm::Secp256k1].map(|algorithm| (algorithm.name(), algorithm));
+    let algorithm = fields.choice("algorithm", &algorithms);
+    let file = path(fields, "path", folder);
+    if !fields.has("path") && !fields.has("encrypted_key_b64") {
+        fields.missing("path", "make a key with `tmkms softsign keygen -t consensus PATH`");
+    }
+    Some(SoftKey {
+        chain_ids: chain_ids?,
+        key_type: key_type.map_or(KeyType::Consensus, |found| found.value),
+        format: format.map_or(KeyFormat::Base64, |found| found.value),
+        algorithm: algorithm.map(|found| found.value),
+        file: file?,
+    })
+}
+
+fn chain_ids(fields: &mut Fields<'_, '_>) -> Option<Vec<At<ChainId>>> {
+    if !fields.has("chain_ids") {
+        fields.missing("chain_ids", "list the chains that this key signs for: chain_ids = [\"cosmoshub-4\"]");
+    }
+    let list = fields.texts("chain_ids")?;
+    if list.value.is_empty() {
+        fields.fault(
+            &list.at,
+            "`chain_ids` is empty: this key would sign for no chain",
+            "name a chain, or remove the section",
+        );
+    }
+    let mut ids: Vec<At<ChainId>> = Vec::new();
+    for text in list.value {
+        let Some(id) = chain_id(fields, text) else { continue };
+        if ids.iter().any(|other| other.value == id.value) {
+            fields.fault(&id.at, format!("`chain_ids` names {} twice", id.value), "remove one of them");
+        }
+        ids.push(id);
+    }
+    Some(ids)
+}
+
+fn read_validator(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Validator> {
+    let chain_id =
+        fields.required_text("chain_id", "name one of the [[chain]] ids").and_then(|id| chain_id(fields, id));
+    let address = read_address(fields, folder);
+    let secret_key = path(fields, "secret_key", folder);
+    let reconnect = fields.flag("reconnect").is_none_or(|flag| flag.value);
+    let timeout = fields.number("timeout", "1 to 65535 seconds", 1..=i64::from(u16::MAX));
+    let max_height = read_max_height(fields);
+    check_protocol_version(fields);
+    let timeout =
+        timeout.and_then(|seconds| u64::try_from(seconds.value).ok()).map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+    Some(Validator {
+        at: fields.at(),
+        chain_id: chain_id?,
+        address: address?,
+        secret_key,
+        reconnect,
+        timeout,
+        max_height,
+    })
+}
+
+fn read_address(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<Endpoint>> {
+    let help = "write addr = \"unix:///path/to/socket\" or addr = \"tcp://host:port\", the node's priv_validator_laddr";
+    if let Some(DeValue::Table(_)) = fields.value("addr").map(Spanned::get_ref) {
+        let at = fields.value("addr").map(Spanned::span).unwrap_or_default();
+        let message =
+            "`addr` in [[validator]]: a vsock port needs the enclave build, which this version does not have yet";
+        fields.fault(&at, message, help);
+        return None;
+    }
+    let At { value, at } = fields.required_text("addr", help)?;
+    match address::parse(value, folder) {
+        Ok(value) => Some(At { value, at }),
+        Err((message, help)) => {
+            fields.fault(&at, format!("`addr` in [[validator]]: {message}"), help);
+            None
+        }
+    }
+}
+
+/// tmkms takes the height as a text; a number says the same.
+fn read_max_height(fields: &mut Fields<'_, '_>) -> Option<Height> {
+    let found = fields.value("max_height")?;
+    let height = match found.get_ref() {
+        DeValue::String(text) => {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let height = text.parse::<i64>().ok().filter(|height| digits && *height > 0);
+            if height.is_none() {
+                let message =
+                    format!("`max_height` in [[validator]]: expected a height from 1 on, got \"{}\"", shorten(text));
+                fields.fault(&found.span(), message, "");
+            }
+            height
+        }
+        _ => fields.number("max_height", "a height from 1 on", 1..=i64::MAX).map(|number| number.value),
+    };
+    height.and_then(|height| Height::try_from(height).ok())
+}
+
+/// One codec serves every version, so this key restricts nothing; only its form is checked.
+fn check_protocol_version(fields: &mut Fields<'_, '_>) {
+    let Some(At { value, at }) = fields.text("protocol_version") else { return };
+    let numbers = value.strip_prefix('v').unwrap_or_default();
+    let is_version = !numbers.is_empty()
+        && numbers.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    if value != "legacy" && !is_version {
+        let message = format!(
+            "`protocol_version` in [[validator]]: expected a version such as \"v0.34\" or \"v0.38\", or \"legacy\", got \"{}\"",
+            shorten(value)
+        );
+        fields.fault(&at, message, "every version is served alike: the key may be removed");
+    }
+}
+
+fn read_metrics(fields: &mut Fields<'_, '_>) -> Option<MetricsSettings> {
+    let limit = fields.number("unhealthy_after", "1 to 86400 seconds", 1..=86_400);
+    let limit = limit.and_then(|seconds| u64::try_from(seconds.value).ok());
+    Some(MetricsSettings {
+        listen: read_listen(fields)?,
+        unhealthy_after: limit.map_or(DEFAULT_UNHEALTHY_AFTER, Duration::from_secs),
+    })
+}
+
+fn read_listen(fields: &mut Fields<'_, '_>) -> Option<SocketAddr> {
+    let help = "write an IP address and a port: listen = \"127.0.0.1:26661\"";
+    let At { value, at } = fields.required_text("listen", help)?;
+    let address: Option<SocketAddr> = value.parse().ok();
+    match address {
+        None => {
+            let message =
+                format!("`listen` in [metrics]: expected an IP address and a port, got \"{}\"", shorten(value));
+            fields.fault(&at, message, help);
+        }
+        Some(address) if !address.ip().is_loopback() => fields.warn(
+            &at,
+            format!("the metrics on {address} can be read from other machines, and are not encrypted"),
+            "prefer 127.0.0.1, or let a firewall admit only the collector",
+        ),
+        Some(_) => {}
+    }
+    address
+}
+
+fn read_log(fields: &mut Fields<'_, '_>) -> LogSettings {
+    let format = fields.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let levels =
+        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    let level = fields.choice("level", &levels);
+    let default = LogSettings::default();
+    LogSettings {
+        format: format.map_or(default.format, |found| found.value),
+        level: level.map_or(default.level, |found| found.value),
+    }
+}
+
+fn chain_id(fields: &mut Fields<'_, '_>, text: At<&str>) -> Option<At<ChainId>> {
+    match ChainId::try_from(text.value) {
+        Ok(value) => Some(At { value, at: text.at }),
+        Err(error) => {
+            fields.fault(&text.at, error.to_string(), "");
+            None
+        }
+    }
+}
+
+fn path(fields: &mut Fields<'_, '_>, key: &str, folder: &Path) -> Option<At<FilePath>> {
+    let At { value, at } = fields.text(key)?;
+    if value.is_empty() || value.contains('\0') {
+        fields.fault(&at, format!("`{key}`: the path is empty or holds a zero byte"), "");
+        return None;
+    }
+    Some(At { value: FilePath::new(Path::new(value), folder), at })
+}

@@ -1,0 +1,13 @@
+//! The `tmkms` command: configuration, commands and exit codes. The binary is a thin `main` over this library, so
+//! that tests and fuzz targets reach the same code.
+#![forbid(unsafe_code)]
+
+//mod cli;
+//mod commands;
+pub mod config;
+//pub mod failure;
+//pub mod logging;
+pub mod networks;
+//pub mod terminal;
+
+//pub use cli::Cli;
