@@ -1,4 +1,5 @@
 //! The key whose signatures count in a chain. It signs permits, and nothing else.
+use super::buffer::with_cleared_stack;
 use super::pair::{self, KeyPair};
 use super::{Algorithm, KeyFileError, KeyFormat, Problem, PublicKey, decode, file};
 use guard::{Permit, Timestamp};
@@ -80,7 +81,9 @@ impl ConsensusKey {
     /// # Errors
     /// [`KeyFileError`], with the path and the remedy, and no byte of the key.
     pub fn read(path: &Path, format: KeyFormat, algorithm: Option<Algorithm>) -> Result<Self, KeyFileError> {
-        file::read(path, format, algorithm).and_then(|pair| Self::of(&pair).map_err(|problem| problem.at(path)))
+        with_cleared_stack(|| {
+            file::read(path, format, algorithm).and_then(|pair| Self::of(&pair).map_err(|problem| problem.at(path)))
+        })
     }
 
     /// The same for a key file's contents that came another way. The caller zeroizes them.
@@ -88,7 +91,7 @@ impl ConsensusKey {
     /// # Errors
     /// Any [`Problem`] that contents can have.
     pub fn decode(contents: &[u8], format: KeyFormat, algorithm: Option<Algorithm>) -> Result<Self, Problem> {
-        decode::decode(contents, format, algorithm).and_then(|pair| Self::of(&pair))
+        with_cleared_stack(|| decode::decode(contents, format, algorithm).and_then(|pair| Self::of(&pair)))
     }
 
     /// The public key.

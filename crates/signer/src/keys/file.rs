@@ -1,5 +1,5 @@
 //! Key files on disk: read within bounds and for their owner only, written once and never over anything.
-use super::buffer::Contents;
+use super::buffer::{Contents, with_cleared_stack};
 use super::pair::KeyPair;
 use super::{Algorithm, KeyFileError, KeyFormat, Problem, PublicKey, decode};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -30,9 +30,11 @@ pub(super) fn read(path: &Path, format: KeyFormat, algorithm: Option<Algorithm>)
 /// [`KeyFileError`]: the file exists, its folder does not, or the operating system refuses. A file that could not be
 /// finished is removed.
 pub fn generate(path: &Path, algorithm: Algorithm) -> Result<PublicKey, KeyFileError> {
-    let pair = KeyPair::random(algorithm).map_err(|problem| problem.at(path))?;
-    write_new(path, &pair)?;
-    Ok(*pair.public())
+    with_cleared_stack(|| {
+        let pair = KeyPair::random(algorithm).map_err(|problem| problem.at(path))?;
+        write_new(path, &pair)?;
+        Ok(*pair.public())
+    })
 }
 
 /// Reads a key file in any form and writes its key in tmkms's form to a new file, as [`generate`] does.
@@ -45,9 +47,11 @@ pub fn import(
     algorithm: Option<Algorithm>,
     to: &Path,
 ) -> Result<PublicKey, KeyFileError> {
-    let pair = read(from, format, algorithm)?;
-    write_new(to, &pair)?;
-    Ok(*pair.public())
+    with_cleared_stack(|| {
+        let pair = read(from, format, algorithm)?;
+        write_new(to, &pair)?;
+        Ok(*pair.public())
+    })
 }
 
 fn read_contents(path: &Path) -> Result<Contents, Problem> {

@@ -1,4 +1,5 @@
 //! The key that tells a node who dialled it. It signs a handshake's challenge, and nothing else.
+use super::buffer::with_cleared_stack;
 use super::pair::{self, KeyPair};
 use super::{Algorithm, KeyFileError, KeyFormat, Problem, PublicKey, decode, file};
 use std::fmt;
@@ -35,7 +36,7 @@ impl IdentityKey {
     /// # Errors
     /// [`KeyFileError`], with the path and the remedy, and no byte of the key.
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        file::read(path, KeyFormat::Base64, Some(Algorithm::Ed25519)).map(|pair| Self::of(&pair))
+        with_cleared_stack(|| file::read(path, KeyFormat::Base64, Some(Algorithm::Ed25519)).map(|pair| Self::of(&pair)))
     }
 
     /// The same for a file's contents that came another way. The caller zeroizes them.
@@ -43,7 +44,9 @@ impl IdentityKey {
     /// # Errors
     /// Any [`Problem`] that contents can have.
     pub fn decode(contents: &[u8]) -> Result<Self, Problem> {
-        decode::decode(contents, KeyFormat::Base64, Some(Algorithm::Ed25519)).map(|pair| Self::of(&pair))
+        with_cleared_stack(|| {
+            decode::decode(contents, KeyFormat::Base64, Some(Algorithm::Ed25519)).map(|pair| Self::of(&pair))
+        })
     }
 
     /// A new identity that lives as long as this value. A node accepts any.
@@ -51,7 +54,7 @@ impl IdentityKey {
     /// # Errors
     /// [`Problem::NoRandomness`].
     pub fn random() -> Result<Self, Problem> {
-        KeyPair::random(Algorithm::Ed25519).map(|pair| Self::of(&pair))
+        with_cleared_stack(|| KeyPair::random(Algorithm::Ed25519).map(|pair| Self::of(&pair)))
     }
 
     /// The public key, for [`check_roles`].

@@ -5,8 +5,9 @@
 //! roles, because a key that signs challenges for strangers must never be one whose signature counts in a chain.
 //!
 //! Secrets have no `Debug`, no `Clone` and no serialization, live behind one pointer so that moving them copies no
-//! secret byte, and are zeroized when dropped. Files are read into buffers that never grow. What remains out of
-//! reach: the compiler may leave short-lived copies in registers and on the stack.
+//! secret byte, and are zeroized when dropped. Files are read into buffers that never grow, and the stack is cleared
+//! after a key was made. `tests/keys_in_memory.rs` searches a process's memory: while a key lives there is one copy of
+//! its secret, and none afterwards. Registers, and what a kernel keeps of a file that was read, are out of reach.
 mod buffer;
 mod consensus;
 mod decode;
