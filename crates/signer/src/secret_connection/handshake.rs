@@ -80,15 +80,15 @@ fn derive(ours: &[u8; 32], theirs: &[u8; 32], shared: &SharedSecret) -> Secrets 
     let mut challenge = [0; 32];
     transcript.challenge_bytes(b"SECRET_CONNECTION_MAC", &mut challenge);
 
-    let [first, second] = frame_keys(shared);
+    let [first, second] = frame_keys(shared.as_bytes());
     let (receive, send) = if lower == ours { (first, second) } else { (second, first) };
     Secrets { sealer: Sealer::new(&send), opener: Opener::new(&receive), challenge }
 }
 
 /// Two keys from HKDF-SHA256. Go derives 96 bytes and ignores the last 32, a challenge of an older protocol.
-fn frame_keys(shared: &SharedSecret) -> [Zeroizing<[u8; 32]>; 2] {
+fn frame_keys(shared: &[u8; 32]) -> [Zeroizing<[u8; 32]>; 2] {
     let mut bytes = Zeroizing::new([0_u8; 64]);
-    let expanded = Hkdf::<Sha256>::new(None, shared.as_bytes()).expand(KEY_INFO, bytes.as_mut());
+    let expanded = Hkdf::<Sha256>::new(None, shared).expand(KEY_INFO, bytes.as_mut());
     debug_assert!(expanded.is_ok(), "64 bytes are within HKDF-SHA256's 8160");
     let (first, second) = bytes.split_at(32);
     [first, second].map(|half| {
@@ -96,4 +96,31 @@ fn frame_keys(shared: &SharedSecret) -> [Zeroizing<[u8; 32]>; 2] {
         key.copy_from_slice(half);
         key
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> [u8; 32] {
+        std::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+    }
+
+    /// CometBFT's own file: secret, whether the local key is the lower one, receive key, send key, and the challenge
+    /// of an older protocol.
+    #[test]
+    fn frame_keys_are_those_of_go() {
+        let golden = include_str!("../../tests/data/TestDeriveSecretsAndChallengeGolden.golden");
+        let mut cases = 0;
+        for line in golden.lines().filter(|line| !line.is_empty()) {
+            let [secret, is_lower, receive, send, _] = line.split(',').collect::<Vec<_>>()[..] else {
+                panic!("a line has five columns: {line}")
+            };
+            let [first, second] = frame_keys(&bytes(secret));
+            let (ours, theirs) = if is_lower == "true" { (first, second) } else { (second, first) };
+            assert_eq!((*ours, *theirs), (bytes(receive), bytes(send)));
+            cases += 1;
+        }
+        assert_eq!(cases, 32);
+    }
 }
