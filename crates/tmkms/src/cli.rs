@@ -85,7 +85,14 @@ impl Cli {
 #[derive(Debug, Args)]
 pub struct ConfigOption {
     /// The configuration file
-    #[arg(short, long, value_name = "FILE", env = "TMKMS_CONFIG_FILE", default_value = "tmkms.toml", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "TMKMS_CONFIG_FILE",
+        default_value = "tmkms.toml",
+        hide_env_values = true
+    )]
     config: PathBuf,
 }
 

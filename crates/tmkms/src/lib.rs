@@ -2,12 +2,15 @@
 //! that tests and fuzz targets reach the same code.
 #![forbid(unsafe_code)]
 
-//mod cli;
-//mod commands;
+mod cli;
+mod commands;
 pub mod config;
-//pub mod failure;
-//pub mod logging;
+pub mod failure;
+mod keys;
+mod listener;
+pub mod logging;
 pub mod networks;
-//pub mod terminal;
+mod state;
+pub mod terminal;
 
-//pub use cli::Cli;
+pub use cli::Cli;

@@ -61,7 +61,11 @@ fn text_line(now: Duration, record: &Record<'_>) -> String {
 /// A peer's words can stand in a message: no control character gets through.
 fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if c.is_control() {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
         out
     })
 }
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_line_carries_its_fields_as_text_and_as_json() {
-        let (text, json) = lines(&[("chain", Value::from("c-1")), ("height", Value::from(7_u64))].as_slice(), "refused");
+        let (text, json) =
+            lines(&[("chain", Value::from("c-1")), ("height", Value::from(7_u64))].as_slice(), "refused");
         assert_eq!(text, "1970-01-01T00:00:01.500Z WARN  refused chain=c-1 height=7\n");
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&json["level"], &json["height"], &json["chain"]), (&"warn".into(), &7.into(), &"c-1".into()));
@@ -171,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_peers_words_make_no_second_line_and_no_second_field() {
-        let (text, json) = lines(&[("detail", Value::from("a\nb c=d \u{1b}[31m"))].as_slice(), "first\nsecond\u{1b}[31m");
+        let (text, json) =
+            lines(&[("detail", Value::from("a\nb c=d \u{1b}[31m"))].as_slice(), "first\nsecond\u{1b}[31m");
         assert_eq!(text.matches('\n').count(), 1);
         assert!(!text.contains('\u{1b}') && text.contains(r#"detail="a\nb c=d"#), "{text}");
         assert_eq!(json.matches('\n').count(), 1);

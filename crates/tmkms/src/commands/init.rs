@@ -60,11 +60,16 @@ impl Init {
         let identity = self.path.join(IDENTITY_KEY);
         let is_new = identity.symlink_metadata().is_err();
         if is_new {
-            super::softsign::write_new_key(&identity, signer::Algorithm::Ed25519)?;
+            super::softsign::write_new_key(&identity, signer::keys::Algorithm::Ed25519)?;
         }
         write_new(&file, &configuration(&self.networks))?;
         writeln!(out, "wrote {}", file.display())?;
-        writeln!(out, "{} {}", if is_new { "made the identity key" } else { "kept the identity key" }, identity.display())?;
+        writeln!(
+            out,
+            "{} {}",
+            if is_new { "made the identity key" } else { "kept the identity key" },
+            identity.display()
+        )?;
         self.next_steps(&file, out)
     }
 

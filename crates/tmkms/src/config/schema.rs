@@ -135,5 +135,6 @@ pub(crate) static METRICS: Section = Section { name: "[metrics]", keys: &[read("
 pub(crate) static LOG: Section = Section { name: "[log]", keys: &[read("format"), read("level")] };
 
 /// Every section, for the tests that hold the documents against it.
+#[cfg(test)]
 pub(crate) static ALL: [&Section; 8] =
     [&ROOT, &CHAIN, &CHAIN_KEY_FORMAT, &VALIDATOR, &PROVIDERS, &SOFTSIGN, &METRICS, &LOG];

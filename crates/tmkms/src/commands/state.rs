@@ -1,0 +1,64 @@
+//! `tmkms state`: the records of what was signed, made, shown, repaired, brought and taken by explicit acts.
+mod export;
+mod import;
+mod init;
+mod repair;
+mod show;
+
+use crate::config::Chain;
+use crate::failure::{Exit, Failure};
+use crate::terminal;
+use clap::Subcommand;
+use guard::{Height, Identity};
+use std::io::Write;
+
+const ABOUT: &str = "\
+For each key on each chain one file holds the last position (height, round, step) that was signed, and what was signed there. \
+It is what keeps this signer from signing twice, so it is never made, lowered or replaced except by these commands. Stop \
+the signer before you change its state; `show` disturbs nothing.";
+
+/// Make, show, repair, import and export signing states
+#[derive(Debug, Subcommand)]
+#[command(long_about = ABOUT)]
+pub enum State {
+    Init(init::Init),
+    Show(show::Show),
+    Repair(repair::Repair),
+    Import(import::Import),
+    Export(export::Export),
+}
+
+impl State {
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Init(command) => command.run(out),
+            Self::Show(command) => command.run(out),
+            Self::Repair(command) => command.run(out),
+            Self::Import(command) => command.run(out),
+            Self::Export(command) => command.run(out),
+        }
+    }
+}
+
+/// A height on the command line: from 1 on, because a record of height 0 says that the key has never signed.
+fn height(text: &str) -> Result<Height, String> {
+    let number: i64 = text.parse().map_err(|_| format!("expected a height from 1 to {}, got {text:?}", i64::MAX))?;
+    match Height::try_from(number) {
+        Ok(height) if height > Height::ZERO => Ok(height),
+        Ok(_) => Err("height 0 means that the key has never signed: write --new-validator instead".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whose state it is, by the chain's key.
+fn owner_of(chain: &Chain) -> Result<Identity, Failure> {
+    Ok(crate::keys::identity(chain, crate::keys::read(&chain.key)?.public_key()))
+}
+
+/// Asks for the chain's name before something dangerous, unless `--yes` was given.
+fn confirm(chain: &Chain, danger: &str, yes: bool) -> Result<(), Failure> {
+    if yes || terminal::confirm(danger, chain.id.as_str())? {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::State, "not confirmed: nothing was changed", "type the chain id, or give --yes in a script"))
+}

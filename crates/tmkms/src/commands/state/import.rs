@@ -1,0 +1,175 @@
+//! `tmkms state import`: the record of another signer, or of a copy of ours.
+use super::{confirm, owner_of};
+use crate::cli::ConfigOption;
+use crate::commands::select_one;
+use crate::config::Chain;
+use crate::failure::{Exit, Failure};
+use clap::{Args, ValueEnum};
+use guard::{Height, Identity, Record};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use store::file::{inspect, slot::Owner};
+use store::formats::{self, Format, Note};
+use store::{FileStore, Lowering, Problem, StateError};
+
+const EXAMPLES: &str = "\
+What cannot be taken over is said. Steps are converted: tmkms counts them from 0, CometBFT from 1. A file that says that \
+nothing was ever signed is refused, because tmkms and CometBFT write the same where they found no state.
+
+Stop the other signer for good before its file is copied: what it signs afterwards is not in the copy. A record that exists \
+is never lowered without --force, which asks for the chain id to be typed (or for --yes); the old file is kept.
+
+Examples:
+  tmkms state import -c tmkms.toml --from filepv ~/.gaia/data/priv_validator_state.json
+  tmkms state import -c tmkms.toml --chain-id cosmoshub-4 --from tmkms old/state/cosmoshub-4-consensus.json
+  tmkms state import -c tmkms.toml --from ours copy-of-a-state-file.json";
+
+/// Import the state of another signer
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Import {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// The chain; needed if there are several
+    #[arg(long, value_name = "ID")]
+    chain_id: Option<String>,
+    /// Who wrote the file
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    from: Source,
+    /// Let the record be lowered: a position may be signed twice then
+    #[arg(long)]
+    force: bool,
+    /// Don't ask; for scripts that know what they do
+    #[arg(long, requires = "force")]
+    yes: bool,
+    /// The file to read
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Source {
+    /// CometBFT's or Tendermint's priv_validator_state.json; horcrux and cosmos/kms write it too
+    Filepv,
+    /// The state file of tmkms
+    Tmkms,
+    /// A state file of this program
+    Ours,
+}
+
+/// A record from elsewhere, and what has to be said about it.
+struct Found {
+    record: Record,
+    notes: Vec<Note>,
+}
+
+impl Import {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        let chain = select_one(&config, self.chain_id.as_deref())?;
+        let owner = owner_of(chain)?;
+        let found = match self.from {
+            Source::Filepv => self.read(Format::FilePv, chain)?,
+            Source::Tmkms => self.read(Format::Tmkms, chain)?,
+            Source::Ours => self.read_ours(chain, &owner)?,
+        };
+        self.refuse_nothing_signed(chain, &found)?;
+        if self.force {
+            let danger = format!(
+                "the record of {} becomes {} even if it is higher now: votes above that can be signed a second time, and the stake \
+                 be slashed",
+                chain.id,
+                found.record.position()
+            );
+            confirm(chain, &danger, self.yes)?;
+        }
+        self.write(chain, &owner, &found.record, out)?;
+        for note in &found.notes {
+            writeln!(out, "  note: {note}")?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, format: Format, chain: &Chain) -> Result<Found, Failure> {
+        let bytes = read_bounded(&self.file)?;
+        let imported = formats::import_as(format, &bytes, &chain.id).map_err(|error| {
+            let help = match formats::recognise(&bytes).filter(|other| *other != format) {
+                Some(other) => format!("the file looks like {other}: write --from {}", other.name()),
+                None => String::new(),
+            };
+            Failure::new(Exit::State, format!("cannot import {}: {error}", self.file.display()), help)
+        })?;
+        Ok(Found { record: imported.record(), notes: imported.notes })
+    }
+
+    fn read_ours(&self, chain: &Chain, owner: &Identity) -> Result<Found, Failure> {
+        let fail = |problem: Problem| {
+            let error = StateError { path: self.file.clone(), problem };
+            Failure::new(Exit::State, format!("cannot import: {error}"), "")
+        };
+        let mut seen = inspect(&self.file).map_err(|error| fail(error.problem))?;
+        if let Some(problem) = seen.problem.take() {
+            return Err(fail(problem));
+        }
+        let (expected, held) = (Owner::of(owner), seen.held());
+        match held {
+            Some(held) if held.owner.chain_id != expected.chain_id => {
+                Err(fail(Problem::AnotherChain { expected, found: held.owner.clone() }))
+            }
+            Some(held) if held.owner.pub_key != expected.pub_key => {
+                Err(fail(Problem::AnotherKey { expected, found: held.owner.clone() }))
+            }
+            Some(held) => Ok(Found { record: held.record.clone(), notes: Vec::new() }),
+            None => {
+                let message = format!("cannot import {}: no record of {} in it", self.file.display(), chain.id);
+                Err(Failure::new(Exit::State, message, ""))
+            }
+        }
+    }
+
+    fn refuse_nothing_signed(&self, chain: &Chain, found: &Found) -> Result<(), Failure> {
+        if found.record.position().height > Height::ZERO {
+            return Ok(());
+        }
+        let message =
+            format!("{} says that nothing was ever signed, so there is nothing to import", self.file.display());
+        let on = format!("-c {} --chain-id {}", self.config.path().display(), chain.id);
+        let help = format!(
+            "signers also write this where they found no state; if the key has really never signed, run `tmkms state init {on} \
+             --new-validator`, else `tmkms state init {on} --height H`"
+        );
+        Err(Failure::new(Exit::State, message, help))
+    }
+
+    fn write(&self, chain: &Chain, owner: &Identity, record: &Record, out: &mut dyn Write) -> Result<(), Failure> {
+        let path = &chain.state_file.resolved;
+        let fail = |error: StateError| crate::state::failure(chain, self.config.path(), &error);
+        let lowering = if self.force { Lowering::Allow } else { Lowering::Refuse };
+        let position = record.position();
+        match FileStore::create(path, owner, record) {
+            Ok(()) => {
+                writeln!(out, "made {}: the last position signed on {} is {position}", path.display(), chain.id)?;
+            }
+            Err(StateError { problem: Problem::Exists, .. }) => {
+                let replaced = FileStore::replace(path, owner, record, lowering).map_err(fail)?;
+                writeln!(out, "replaced the record in {}: the last position signed is {position}", path.display())?;
+                writeln!(out, "  the old file is kept as {}", replaced.backup.display())?;
+            }
+            Err(error) => return Err(fail(error)),
+        }
+        Ok(())
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
+    let most = u64::try_from(formats::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(|error| {
+        Failure::new(
+            Exit::State,
+            format!("cannot read {}: {error}", path.display()),
+            "name the other signer's state file",
+        )
+    })?;
+    Ok(bytes)
+}

@@ -1,0 +1,72 @@
+//! `tmkms state repair`: a floor in place of a damaged record, or of a sound one that is too low.
+use super::{confirm, height, owner_of};
+use crate::cli::ConfigOption;
+use crate::commands::select_one;
+use crate::failure::Failure;
+use clap::Args;
+use guard::Height;
+use std::io::Write;
+use store::{FileStore, Lowering};
+
+const EXAMPLES: &str = "\
+Nothing at or below the height will be signed afterwards. What can still be read of the old record counts: if it is higher, \
+it stays. --force lets a lower height through, which can lead to a double sign, and asks for the chain id to be typed \
+(or for --yes). The old file is kept beside the new one.
+
+Give the chain's height or more: a validator that skips a few blocks loses nothing that matters.
+
+Examples:
+  tmkms state repair -c tmkms.toml --height 23456789
+  tmkms state repair -c tmkms.toml --chain-id cosmoshub-4 --height 23456789";
+
+/// Put a height in place of a state, damaged or not
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Repair {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// The chain; needed if there are several
+    #[arg(long, value_name = "ID")]
+    chain_id: Option<String>,
+    /// Nothing at or below this height will be signed
+    #[arg(long, value_name = "H", value_parser = height)]
+    height: Height,
+    /// Let the record be lowered: a position may be signed twice then
+    #[arg(long)]
+    force: bool,
+    /// Don't ask; for scripts that know what they do
+    #[arg(long, requires = "force")]
+    yes: bool,
+}
+
+impl Repair {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        let chain = select_one(&config, self.chain_id.as_deref())?;
+        let owner = owner_of(chain)?;
+        if self.force {
+            let danger = format!(
+                "the record of {} becomes height {} even if it is higher now: votes above that height can be signed a second time, \
+                 and the stake be slashed",
+                chain.id, self.height
+            );
+            confirm(chain, &danger, self.yes)?;
+        }
+        let lowering = if self.force { Lowering::Allow } else { Lowering::Refuse };
+        let path = &chain.state_file.resolved;
+        let replaced = FileStore::repair(path, &owner, self.height, lowering)
+            .map_err(|error| crate::state::failure(chain, self.config.path(), &error))?;
+        let height = replaced.record.position().height;
+        writeln!(
+            out,
+            "repaired {}: nothing at or below height {height} will be signed on {}",
+            path.display(),
+            chain.id
+        )?;
+        if height > self.height {
+            writeln!(out, "  height {} was asked for, but the old record was higher", self.height)?;
+        }
+        writeln!(out, "  the old file is kept as {}", replaced.backup.display())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! `tmkms state show`: what the state files hold, also while a signer runs.
+use super::owner_of;
+use crate::cli::ConfigOption;
+use crate::commands::select;
+use crate::config::Chain;
+use crate::failure::Failure;
+use clap::Args;
+use guard::{Height, Position, Record};
+use serde_json::{Value, json};
+use std::io::Write;
+use store::file::slot::Owner;
+use store::{Problem, StateError};
+
+const EXAMPLES: &str = "\
+Takes no lock and changes nothing. Exits with 4 if a state is missing or would not open, and shows what can still be read.
+
+Examples:
+  tmkms state show
+  tmkms state show -c tmkms.toml --chain-id cosmoshub-4 --json";
+
+/// Show the last position that was signed for each chain
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Show {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Show this chain alone
+    #[arg(long, value_name = "ID")]
+    chain_id: Option<String>,
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        let mut failures = Vec::new();
+        let mut shown = Vec::new();
+        for chain in select(&config, self.chain_id.as_deref())? {
+            // Without its key a state can be shown, only not held against its owner.
+            let owner = owner_of(chain).ok().map(|identity| Owner::of(&identity));
+            let (value, problem) = look(chain, owner.as_ref());
+            shown.push(value);
+            failures.extend(problem.map(|error| crate::state::failure(chain, self.config.path(), &error)));
+        }
+        if self.json {
+            writeln!(out, "{:#}", Value::Array(shown))?;
+        } else {
+            shown.iter().try_for_each(|state| write_state(state, out))?;
+        }
+        Failure::all(failures).map_or(Ok(()), Err)
+    }
+}
+
+fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
+    let path = &chain.state_file.resolved;
+    let mut value = json!({ "chain_id": chain.id.as_str(), "state_file": path.display().to_string() });
+    let (seen, problem) = match crate::state::look(chain, owner) {
+        Ok(seen) => seen,
+        Err(error) => {
+            value["problem"] = error.problem.name().into();
+            return (value, Some(error));
+        }
+    };
+    let best = seen.held().or_else(|| seen.slots.iter().flatten().max_by_key(|held| held.record.position()));
+    if let Some(held) = best {
+        value["sequence"] = held.record.sequence().into();
+        value["opened"] = held.epoch.into();
+        value["public_key"] = held.owner.pub_key.as_str().into();
+        add_record(&mut value, &held.record);
+    }
+    let error = problem.map(|problem: Problem| {
+        value["problem"] = problem.name().into();
+        StateError { path: path.clone(), problem }
+    });
+    (value, error)
+}
+
+fn add_record(value: &mut Value, record: &Record) {
+    let position = record.position();
+    value["height"] = position.height.get().into();
+    value["round"] = position.round.get().into();
+    value["step"] = position.step.name().into();
+    value["signed"] = record.statement().map(|statement| statement.content().to_string()).into();
+    value["meaning"] = meaning(record).into();
+}
+
+fn meaning(record: &Record) -> String {
+    let position = record.position();
+    match record.statement() {
+        Some(_) => format!("last signed {position}"),
+        None if position.height == Height::ZERO => "the key has never signed".to_owned(),
+        None if position == Position::end_of(position.height) => {
+            format!("nothing at or below height {} will be signed", position.height)
+        }
+        None => format!("nothing at or below {position} will be signed"),
+    }
+}
+
+fn write_state(state: &Value, out: &mut dyn Write) -> std::io::Result<()> {
+    let text = |name: &str| state[name].as_str().unwrap_or_default().to_owned();
+    writeln!(out, "chain {}", text("chain_id"))?;
+    writeln!(out, "  file    {}", text("state_file"))?;
+    if state["meaning"].is_string() {
+        writeln!(out, "  record  {}", text("meaning"))?;
+    }
+    if state["signed"].is_string() {
+        writeln!(out, "  signed  {}", text("signed"))?;
+    }
+    if state["sequence"].is_u64() {
+        writeln!(out, "  saved   {} times, opened {} times", state["sequence"], state["opened"])?;
+    }
+    if state["problem"].is_string() {
+        writeln!(out, "  problem {}", text("problem"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The keys that a configuration names, read and held against each other.
+use crate::commands::softsign;
+use crate::config::{Chain, Config, KeyFile};
+use crate::failure::{Exit, Failure};
+use guard::Identity;
+use signer::keys::{ConsensusKey, IdentityKey, PublicKey, check_roles};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// All keys of a process.
+pub(crate) struct Keys {
+    /// One for each chain, in the configuration's order.
+    pub(crate) consensus: Vec<ConsensusKey>,
+    /// By the file's resolved path.
+    pub(crate) identities: BTreeMap<PathBuf, Arc<IdentityKey>>,
+}
+
+/// Reads one chain's key.
+pub(crate) fn read(file: &KeyFile) -> Result<ConsensusKey, Failure> {
+    ConsensusKey::read(&file.file.resolved, file.format, file.algorithm).map_err(|error| softsign::failure(&error))
+}
+
+/// Whose record a chain's state file is: known only by the key.
+pub(crate) fn identity(chain: &Chain, key: &PublicKey) -> Identity {
+    Identity { chain_id: chain.id.clone(), public_key: key.as_bytes().into() }
+}
+
+/// Reads all keys, and refuses one that is both a consensus and an identity key.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub(crate) fn read_all(config: &Config) -> Result<Keys, Vec<Failure>> {
+    let mut failures = Vec::new();
+    let mut keys = Keys { consensus: Vec::new(), identities: BTreeMap::new() };
+    for chain in &config.chains {
+        match read(&chain.key) {
+            Ok(key) => keys.consensus.push(key),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    for path in identity_files(config) {
+        match IdentityKey::read(path) {
+            Ok(key) => drop(keys.identities.insert(path.to_owned(), Arc::new(key))),
+            Err(error) => failures.push(softsign::failure(&error)),
+        }
+    }
+    failures.extend(check(config, &keys));
+    // A key file of several chains is wrong once, not once for each.
+    failures.dedup();
+    if failures.is_empty() { Ok(keys) } else { Err(failures) }
+}
+
+fn identity_files(config: &Config) -> Vec<&Path> {
+    let validators = config.chains.iter().flat_map(|chain| &chain.validators);
+    let mut files: Vec<_> =
+        validators.filter_map(|one| one.identity_key.as_ref()).map(|key| key.resolved.as_path()).collect();
+    files.sort_unstable();
+    files.dedup();
+    files
+}
+
+fn check(config: &Config, keys: &Keys) -> Option<Failure> {
+    if keys.consensus.len() != config.chains.len() {
+        return None;
+    }
+    let names: Vec<_> = config.chains.iter().map(|chain| chain.key.file.resolved.display().to_string()).collect();
+    let consensus: Vec<_> =
+        names.iter().zip(&keys.consensus).map(|(name, key)| (name.as_str(), key.public_key())).collect();
+    let names: Vec<_> = keys.identities.keys().map(|path| path.display().to_string()).collect();
+    let identities: Vec<_> =
+        names.iter().zip(keys.identities.values()).map(|(name, key)| (name.as_str(), key.public_key())).collect();
+    check_roles(&consensus, &identities).err().map(|error| Failure::new(Exit::Key, error.to_string(), ""))
+}
