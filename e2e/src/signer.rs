@@ -114,7 +114,7 @@ impl Signer {
     }
 
     fn write_keys(&self, spec: &SignerSpec) -> Result<()> {
-        self.command(&["softsign", "keygen", "-t", "account", "secrets/identity.key"])?;
+        self.command(&["softsign", "keygen", "-t", "consensus", "secrets/identity.key"])?;
         for chain in &spec.chains {
             match &chain.key {
                 Key::Generated => {
@@ -209,6 +209,18 @@ impl Signer {
     pub fn keys(&self) -> Result<Value> {
         let text = self.command(&["keys", "show", "-c", "tmkms.toml", "--json"])?;
         serde_json::from_str(&text).context("`tmkms keys show --json` printed no JSON")
+    }
+
+    /// The public key of a chain as `harness testnet --pubkey` takes it: `ed25519:BASE64`.
+    ///
+    /// # Errors
+    /// As [`Signer::keys`], and when the chain has none.
+    pub fn public_key(&self, chain_id: &str) -> Result<String> {
+        let keys = self.keys()?;
+        let found = keys.as_array().into_iter().flatten().find(|key| key["chain_id"] == chain_id);
+        let key = found.with_context(|| format!("no key of {chain_id} in {keys}"))?;
+        let text = |field: &str| key[field].as_str().with_context(|| format!("no {field} in {key}"));
+        Ok(format!("{}:{}", text("algorithm")?, text("base64")?))
     }
 
     /// Starts the process.
