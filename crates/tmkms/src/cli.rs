@@ -15,11 +15,11 @@ record of what was signed before, writes the new record durably, and only then s
 
 const AFTER_HELP: &str = "\
 First steps:
-  tmkms init -n cosmoshub ./kms                                       make a folder with a configuration
-  tmkms softsign import priv_validator_key.json ./kms/secrets/cosmoshub-4-consensus.key
-  tmkms state import -c ./kms/tmkms.toml --from filepv priv_validator_state.json
-  tmkms config check -c ./kms/tmkms.toml
-  tmkms start -c ./kms/tmkms.toml
+  tmkms init -n cosmoshub kms       make a folder; it says what to do next
+  tmkms softsign import SRC DST     bring the validator's key, or make one with keygen
+  tmkms state import …              bring what it signed, or state init for a new one
+  tmkms config check                see that everything fits
+  tmkms start                       sign
 
 Exit codes:
   0  done

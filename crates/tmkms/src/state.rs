@@ -5,9 +5,24 @@ use std::path::Path;
 use store::file::{Inspection, inspect, slot::Owner};
 use store::{Problem, StateError};
 
+/// The options that name a chain of a configuration, as they have to be typed.
+pub(crate) fn options(chain: &Chain, config: &Path) -> String {
+    format!("-c {} --chain-id {}", shell_word(&config.display().to_string()), shell_word(chain.id.as_str()))
+}
+
+/// A word as a shell takes it back: in single quotes where it has to be.
+pub(crate) fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// A state's trouble as a command's, with the commands as they have to be typed.
 pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failure {
-    let on = format!("-c {} --chain-id {}", config.display(), chain.id);
+    let on = options(chain, config);
     let help = match &error.problem {
         Problem::Missing => format!(
             "if this key has signed before, bring its state with `tmkms state import {on} --from filepv FILE`, or run `tmkms state \
@@ -49,5 +64,18 @@ fn foreign_owner(seen: &Inspection, owner: Option<&Owner>) -> Option<Problem> {
         Some(Problem::AnotherKey { expected, found })
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+
+    #[test]
+    fn a_path_is_shown_as_a_shell_takes_it_back() {
+        assert_eq!(shell_word("/etc/tmkms/tmkms.toml"), "/etc/tmkms/tmkms.toml");
+        assert_eq!(shell_word("my kms/tmkms.toml"), "'my kms/tmkms.toml'");
+        assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(shell_word(""), "''");
     }
 }

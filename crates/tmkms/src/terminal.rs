@@ -44,7 +44,9 @@ pub fn confirm(question: &str, expected: &str) -> io::Result<bool> {
     write!(stderr, "{question}\ntype {expected} to go on: ")?;
     stderr.flush()?;
     let mut answer = String::new();
-    io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut answer)?;
+    if io::stdin().lock().take(MAX_ANSWER_BYTES).read_line(&mut answer)? == 0 {
+        writeln!(stderr)?;
+    }
     Ok(answer.trim() == expected)
 }
 

@@ -3,6 +3,7 @@ use crate::config::FILE_NAME;
 use crate::config::nearest;
 use crate::failure::{Exit, Failure};
 use crate::networks::{NETWORKS, Network, find};
+use crate::state::shell_word;
 use clap::Args;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -74,20 +75,22 @@ impl Init {
     }
 
     fn next_steps(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-        writeln!(out, "\nnext:")?;
-        for network in &self.networks {
-            let id = network.chain_id;
-            let key = self.path.join(format!("secrets/{id}-consensus.key"));
-            writeln!(out, "  tmkms softsign import priv_validator_key.json {}", key.display())?;
+        let file = shell_word(&file.display().to_string());
+        writeln!(out, "\nnext:\n  edit the `addr` of each [[validator]] in {file}")?;
+        for Network { title, chain_id, .. } in &self.networks {
+            let key = self.path.join(format!("secrets/{chain_id}-consensus.key"));
+            let key = shell_word(&key.display().to_string());
+            writeln!(out, "{title}, a key that has signed before:")?;
+            writeln!(out, "  tmkms softsign import priv_validator_key.json {key}")?;
+            writeln!(
+                out,
+                "  tmkms state import -c {file} --chain-id {chain_id} --from filepv priv_validator_state.json"
+            )?;
+            writeln!(out, "{title}, a new validator:")?;
+            writeln!(out, "  tmkms softsign keygen -t consensus {key}")?;
+            writeln!(out, "  tmkms state init -c {file} --chain-id {chain_id} --new-validator")?;
         }
-        writeln!(out, "  edit the `addr` of each [[validator]] in {}", file.display())?;
-        for network in &self.networks {
-            let id = network.chain_id;
-            let known = format!("tmkms state import -c {} --chain-id {id} --from filepv FILE", file.display());
-            writeln!(out, "  {known}   (the key has signed before)")?;
-            writeln!(out, "  tmkms state init -c {} --chain-id {id} --new-validator   (it never has)", file.display())?;
-        }
-        writeln!(out, "  tmkms start -c {}", file.display())?;
+        writeln!(out, "then:\n  tmkms config check -c {file}\n  tmkms start -c {file}")?;
         Ok(())
     }
 }

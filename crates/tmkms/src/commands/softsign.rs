@@ -4,7 +4,7 @@ mod keygen;
 
 use crate::failure::{Exit, Failure};
 use clap::{Subcommand, ValueEnum};
-use signer::keys::{Algorithm, KeyFileError, Problem, PublicKey};
+use signer::keys::{Algorithm, KeyFileError, PublicKey};
 use std::io::Write;
 use std::path::Path;
 
@@ -44,11 +44,7 @@ impl From<AlgorithmName> for Algorithm {
 
 /// A key file's trouble as a command's: the text of each problem ends with its remedy.
 pub(crate) fn failure(error: &KeyFileError) -> Failure {
-    let help = match error.problem() {
-        Problem::Missing => "make one with `tmkms softsign keygen`, or bring one with `tmkms softsign import`",
-        _ => "",
-    };
-    Failure::new(Exit::Key, error.to_string(), help)
+    Failure::new(Exit::Key, error.to_string(), "")
 }
 
 /// Makes a new key file.

@@ -61,7 +61,8 @@ impl Start {
         let signals = Signals::new([SIGTERM, SIGINT])
             .map_err(|error| Failure::new(Exit::Runtime, format!("cannot wait for signals: {error}"), ""))?;
         let metrics = Arc::new(Metrics::new(Build { version: env!("CARGO_PKG_VERSION"), commit: commit() }));
-        let keys = keys::read_all(&config).map_err(all)?;
+        // A missing key is no reason to be silent about the states.
+        let keys = keys::read_all(&config).map_err(|_| all(check_files(&config, self.config.path())))?;
         let (connections, _keyring) = open(&config, self.config.path(), keys, &metrics)?;
         let _listener = config.metrics.map(|settings| Listener::start(settings, &metrics)).transpose()?;
         serve(connections, signals)

@@ -189,9 +189,9 @@ fn check_name(section: &'static Section, name: &Spanned<std::borrow::Cow<'_, str
         }
         None => {
             let names = section.keys.iter().map(|known| known.name);
-            let help = match nearest(name.get_ref(), names.clone()) {
+            let help = match nearest(name.get_ref(), names) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),
+                None => format!("known here: {}", section.read_names().join(", ")),
             };
             let message = format!("unknown name `{}` in {}", shorten(name.get_ref()), section.name);
             notes.fault(&name.span(), message, help);

@@ -90,12 +90,16 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 /// tmkms reads relative paths from the working directory. A file that is there and not here is most likely the one
 /// that is meant; to start without it could mean to sign with an empty record.
 fn misplaced(config: &Config) -> Vec<Misplaced> {
-    let mut found = Vec::new();
+    let mut found: Vec<Misplaced> = Vec::new();
     let mut look = |setting: &'static str, file: &FilePath| {
         let is_elsewhere = file.written.is_relative() && !file.resolved.exists() && file.written.exists();
         if is_elsewhere {
             let here = std::env::current_dir().unwrap_or_default();
-            found.push(Misplaced { setting, expected: file.resolved.clone(), found: here.join(&file.written) });
+            let file = Misplaced { setting, expected: file.resolved.clone(), found: here.join(&file.written) };
+            // Several sections may name one file.
+            if !found.contains(&file) {
+                found.push(file);
+            }
         }
     };
     for chain in &config.chains {
@@ -106,6 +110,5 @@ fn misplaced(config: &Config) -> Vec<Misplaced> {
             validator.identity_key.iter().for_each(|key| look("`secret_key` in [[validator]]", key));
         }
     }
-    found.dedup();
     found
 }

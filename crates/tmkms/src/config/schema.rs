@@ -34,6 +34,13 @@ pub(crate) struct Section {
     pub(crate) keys: &'static [Key],
 }
 
+impl Section {
+    /// The names that are read, to be listed for an operator.
+    pub(crate) fn read_names(&self) -> Vec<&'static str> {
+        self.keys.iter().filter(|key| key.rule == Rule::Read).map(|key| key.name).collect()
+    }
+}
+
 const fn read(name: &'static str) -> Key {
     Key { name, rule: Rule::Read }
 }

@@ -22,7 +22,7 @@ is never lowered without --force, which asks for the chain id to be typed (or fo
 
 Examples:
   tmkms state import -c tmkms.toml --from filepv ~/.gaia/data/priv_validator_state.json
-  tmkms state import -c tmkms.toml --chain-id cosmoshub-4 --from tmkms old/state/cosmoshub-4-consensus.json
+  tmkms state import -c tmkms.toml --chain-id cosmoshub-4 --from tmkms old-state.json
   tmkms state import -c tmkms.toml --from ours copy-of-a-state-file.json";
 
 /// Import the state of another signer
@@ -133,7 +133,7 @@ impl Import {
         }
         let message =
             format!("{} says that nothing was ever signed, so there is nothing to import", self.file.display());
-        let on = format!("-c {} --chain-id {}", self.config.path().display(), chain.id);
+        let on = crate::state::options(chain, self.config.path());
         let help = format!(
             "signers also write this where they found no state; if the key has really never signed, run `tmkms state init {on} \
              --new-validator`, else `tmkms state init {on} --height H`"

@@ -39,7 +39,7 @@ pub struct Init {
 #[group(required = true, multiple = false)]
 struct Floor {
     /// Nothing at or below this height will be signed
-    #[arg(long, value_name = "H", value_parser = height)]
+    #[arg(long, value_name = "H", value_parser = height, allow_negative_numbers = true)]
     height: Option<Height>,
     /// The key has never signed anywhere
     #[arg(long)]

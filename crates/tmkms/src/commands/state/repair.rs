@@ -29,7 +29,7 @@ pub struct Repair {
     #[arg(long, value_name = "ID")]
     chain_id: Option<String>,
     /// Nothing at or below this height will be signed
-    #[arg(long, value_name = "H", value_parser = height)]
+    #[arg(long, value_name = "H", value_parser = height, allow_negative_numbers = true)]
     height: Height,
     /// Let the record be lowered: a position may be signed twice then
     #[arg(long)]

@@ -66,7 +66,7 @@ fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
     let best = seen.held().or_else(|| seen.slots.iter().flatten().max_by_key(|held| held.record.position()));
     if let Some(held) = best {
         value["sequence"] = held.record.sequence().into();
-        value["opened"] = held.epoch.into();
+        value["epoch"] = held.epoch.into();
         value["public_key"] = held.owner.pub_key.as_str().into();
         add_record(&mut value, &held.record);
     }
@@ -109,7 +109,7 @@ fn write_state(state: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "  signed  {}", text("signed"))?;
     }
     if state["sequence"].is_u64() {
-        writeln!(out, "  saved   {} times, opened {} times", state["sequence"], state["opened"])?;
+        writeln!(out, "  number  {} (opening {})", state["sequence"], state["epoch"])?;
     }
     if state["problem"].is_string() {
         writeln!(out, "  problem {}", text("problem"))?;

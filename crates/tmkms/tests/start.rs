@@ -1,0 +1,255 @@
+//! The running signer: it connects, answers, is seen from outside, keeps its state for itself, and ends cleanly.
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tmkms");
+const LIMIT: Duration = Duration::from_secs(20);
+/// TEST KEY: 32 bytes of the letter k, in base64.
+const TEST_KEY: &str = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
+
+/// A folder with a configuration, a key and a state for one chain, and the node's side of its socket.
+struct House {
+    folder: PathBuf,
+    node: UnixListener,
+    metrics: SocketAddr,
+}
+
+impl House {
+    fn new(extra: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("tmkms-start-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let node = UnixListener::bind(folder.join("node.sock")).unwrap();
+        // Bound and given back, so that it is free for the signer.
+        let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = format!(
+            "[[chain]]\nid = \"test-1\"\nkey_format = {{ type = \"hex\" }}\nstate_file = \"state.json\"\n\
+             [[providers.softsign]]\nchain_ids = [\"test-1\"]\npath = \"consensus.key\"\n\
+             [metrics]\nlisten = \"{metrics}\"\n\
+             [[validator]]\nchain_id = \"test-1\"\naddr = \"unix://node.sock\"\n{extra}\n"
+        );
+        std::fs::write(folder.join("tmkms.toml"), config).unwrap();
+        std::fs::write(folder.join("consensus.key"), TEST_KEY).unwrap();
+        let house = Self { folder, node, metrics };
+        assert!(Command::new("chmod").arg("600").arg(house.folder.join("consensus.key")).status().unwrap().success());
+        assert!(house.run(&["state", "init", "--new-validator"]).status.success());
+        house
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env("TMKMS_CONFIG_FILE", self.folder.join("tmkms.toml")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn start(&self) -> Signer {
+        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        Signer(self.command(&["start", "-v"]).stderr(log).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn accept(&self) -> UnixStream {
+        let (stream, _) = self.node.accept().unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.metrics).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        // What was not read of a refused request may come back as a reset after the answer.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A running signer, which never outlives its test.
+struct Signer(Child);
+
+impl Signer {
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap().success());
+    }
+
+    fn exit_code(&mut self) -> i32 {
+        let until = Instant::now() + LIMIT;
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code().expect("it ended by a signal");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not end within {LIMIT:?}");
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A ping and its answer, from privval.md's table: the shortest proof that the session lives.
+fn ping(stream: &mut UnixStream) {
+    stream.write_all(&[0x02, 0x3a, 0x00]).unwrap();
+    let mut answer = [0; 3];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0x02, 0x42, 0x00]);
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_running_signer_is_seen_from_outside_and_ends_cleanly_at_a_signal() {
+    let house = House::new("");
+    for signal in ["-TERM", "-INT"] {
+        let mut signer = house.start();
+        let mut node = house.accept();
+        ping(&mut node);
+        assert!(house.get("/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(house.get("/metrics").contains("test-1"));
+        assert!(house.get("/status").contains("\"chain_id\":\"test-1\""));
+        let status = house.run(&["status"]);
+        assert_eq!((status.status.code(), text(&status.stderr)), (Some(0), String::new()));
+        assert!(text(&status.stdout).contains("connected, not yet asked for a signature"), "{}", text(&status.stdout));
+        let json = house.run(&["status", "--json"]);
+        assert!(text(&json.stdout).starts_with('{'));
+        signer.signal(signal);
+        assert_eq!(signer.exit_code(), 0);
+        assert_eq!(node.read(&mut [0]).unwrap(), 0, "the session ends with a clean end of stream");
+    }
+    let log = std::fs::read_to_string(house.folder.join("log")).unwrap();
+    assert!(log.contains("stopped") && !log.contains(TEST_KEY), "{log}");
+}
+
+#[test]
+fn a_state_in_use_is_for_one_process() {
+    let house = House::new("");
+    let _signer = house.start();
+    ping(&mut house.accept());
+    for (arguments, expected) in [
+        (&["start"][..], "in use by"),
+        (&["state", "export", "--to", "filepv", "out.json"], "in use by"),
+        (&["state", "repair", "--height", "5"], "in use by"),
+    ] {
+        let output = house.run(arguments);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}");
+        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+    }
+    for arguments in [&["state", "show"][..], &["config", "check"]] {
+        assert_eq!(house.run(arguments).status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_reconnect_it_ends_with_its_last_session() {
+    let house = House::new("reconnect = false");
+    let mut signer = house.start();
+    ping(&mut house.accept());
+    assert_eq!(signer.exit_code(), 0);
+}
+
+#[test]
+fn with_reconnect_it_comes_back() {
+    let house = House::new("");
+    let _signer = house.start();
+    for _ in 0..3 {
+        ping(&mut house.accept());
+    }
+}
+
+#[test]
+fn status_says_that_nobody_answers() {
+    let house = House::new("");
+    let output = house.run(&["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("error: cannot ask the signer at 127.0.0.1:"));
+    // Something else listens there.
+    let listener = TcpListener::bind(house.metrics).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello");
+    });
+    let output = house.run(&["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is no tmkms of this version"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_taken_metrics_port_is_an_error_and_not_a_silent_lack() {
+    let house = House::new("");
+    let _other = TcpListener::bind(house.metrics).unwrap();
+    let output = house.run(&["start"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot serve the metrics on"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn hostile_metrics_clients_cost_nothing() {
+    let house = House::new("");
+    let _signer = house.start();
+    let mut node = house.accept();
+    ping(&mut node);
+    for (request, expected) in [
+        ("GET /other HTTP/1.1\r\n\r\n", "HTTP/1.1 404"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.1 405"),
+        ("\r\n\r\n", "HTTP/1.1 405"),
+        ("GET /status\n\n", "HTTP/1.1 200"),
+        (&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(10_000)), "HTTP/1.1 400"),
+    ] {
+        let answer = house.ask(request);
+        assert!(answer.starts_with(expected) || (request.len() > 8_192 && answer.is_empty()), "{expected}: {answer}");
+    }
+    // More idle clients than are served: the surplus is hung up on at once, and votes go on meanwhile.
+    let mut idle: Vec<_> = (0..40).map(|_| TcpStream::connect(house.metrics).unwrap()).collect();
+    let surplus = idle.last_mut().unwrap();
+    surplus.set_read_timeout(Some(LIMIT)).unwrap();
+    assert_eq!(surplus.read(&mut [0]).unwrap_or(0), 0);
+    ping(&mut node);
+    drop(idle);
+    let until = Instant::now() + LIMIT;
+    while !house.get("/healthz").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < until, "the listener did not come back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_log_is_json_where_it_is_asked_for() {
+    let house = House::new("[log]\nformat = \"json\"\nlevel = \"debug\"");
+    let mut signer = house.start();
+    ping(&mut house.accept());
+    signer.signal("-TERM");
+    assert_eq!(signer.exit_code(), 0);
+    let log = std::fs::read_to_string(Path::new(&house.folder).join("log")).unwrap();
+    assert!(log.lines().count() >= 3);
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["time"].is_string() && line["level"].is_string() && line["message"].is_string());
+    }
+}
