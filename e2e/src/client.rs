@@ -120,7 +120,8 @@ impl Client {
         self.script.event("connected", within).map(drop)
     }
 
-    /// Waits for a connection again, e.g. after the signer's restart.
+    /// Waits for a connection if there is none. CometBFT's endpoint takes a connection whose signer has died for a live one until it
+    /// has written to it: after a restart of the signer use [`Client::reconnect`].
     ///
     /// # Errors
     /// When it does not come `within`.
@@ -136,7 +137,7 @@ impl Client {
         self.expect_ok(&json!({"op": "drop"}), PATIENCE)
     }
 
-    /// Drops the connection and waits for the next.
+    /// Drops the connection and waits for the next, e.g. after the signer's restart.
     ///
     /// # Errors
     /// When the signer does not come back `within`.

@@ -14,6 +14,7 @@ pub mod plain;
 pub mod pool;
 pub mod ports;
 pub mod process;
+mod protobuf;
 pub mod raw;
 pub mod rig;
 pub mod sandbox;
@@ -52,4 +53,10 @@ pub fn until<T>(
         anyhow::ensure!(begun.elapsed() < within, "gave up after {within:?} waiting for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Prints a line of figures on stderr past the test runner's capture: what a run has shown is worth seeing when it passed, too.
+pub fn say(text: &str) {
+    // `eprintln!` would be captured.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("  {text}\n").as_bytes());
 }

@@ -1,5 +1,6 @@
 //! Remembers every signature of a run and fails on the second message at one position. It reads the canonical sign bytes by itself, and knows
 //! nothing of the guard's code.
+use crate::protobuf::{Value, next_field, number};
 use crate::vote::{hex, unhex};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::HashMap;
@@ -53,12 +54,11 @@ fn without_timestamp(delimited: &[u8]) -> Result<(Place, Vec<u8>)> {
     let (mut height, mut round, mut kind, mut kept) = (0, 0, 0, Vec::new());
     while !rest.is_empty() {
         let start = rest;
-        let tag = number(&mut rest)?;
-        let (field, value) = (tag >> 3, value(&mut rest, tag & 7)?);
-        match (field, &value) {
-            (1, Value::Number(n)) => kind = *n,
-            (2, Value::Fixed(n)) => height = *n,
-            (3, Value::Fixed(n)) => round = *n,
+        let (field, value) = next_field(&mut rest)?;
+        match value {
+            Value::Number(n) if field == 1 => kind = n,
+            Value::Fixed(n) if field == 2 => height = n,
+            Value::Fixed(n) if field == 3 => round = n,
             _ => {}
         }
         if field != if kind == 32 { 6 } else { 5 } {
@@ -66,42 +66,6 @@ fn without_timestamp(delimited: &[u8]) -> Result<(Place, Vec<u8>)> {
         }
     }
     Ok(((height, round, kind), kept))
-}
-
-enum Value {
-    Number(u64),
-    Fixed(i64),
-    Bytes,
-}
-
-fn value(rest: &mut &[u8], wire_type: u64) -> Result<Value> {
-    match wire_type {
-        0 => Ok(Value::Number(number(rest)?)),
-        1 => {
-            let (fixed, after) = rest.split_first_chunk::<8>().context("a fixed64 is cut short")?;
-            *rest = after;
-            Ok(Value::Fixed(i64::from_le_bytes(*fixed)))
-        }
-        2 => {
-            let length = usize::try_from(number(rest)?)?;
-            *rest = rest.get(length..).context("a field is cut short")?;
-            Ok(Value::Bytes)
-        }
-        other => bail!("wire type {other}"),
-    }
-}
-
-fn number(rest: &mut &[u8]) -> Result<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first().context("a number is cut short")?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    bail!("a number does not end")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! A node's side of privval on a Unix socket, in this process: for tests with more connections than anyone would start processes for.
+use crate::protobuf::find_bytes;
 use crate::vote::varint;
 use crate::{Sandbox, until};
 use anyhow::{Context, Result, ensure};
@@ -11,8 +12,10 @@ use std::time::Duration;
 const MAX_ANSWER_BYTES: usize = 10_240;
 /// An undelimited ping request.
 pub const PING: [u8; 2] = [0x3a, 0x00];
-/// The tag of `SignedVoteResponse` in a message.
-const SIGNED_VOTE_RESPONSE: u8 = 0x22;
+/// The field of `SignedVoteResponse` in a message.
+const SIGNED_VOTE_RESPONSE: u64 = 4;
+/// The field of the signature in a vote.
+const SIGNATURE: u64 = 8;
 
 /// A listener for one signer connection.
 pub struct PlainNode {
@@ -106,15 +109,16 @@ impl PlainNode {
         Ok(())
     }
 
-    /// Asks for a vote; whether the answer is a vote (with a signature) and no error.
+    /// Asks for a vote; whether the answer is a vote with a signature and no error. The signature is not verified.
     ///
     /// # Errors
     /// When the answer is no `SignedVoteResponse`.
     pub fn is_signed(&mut self, request: &[u8]) -> Result<bool> {
         let answer = self.request(request)?;
-        ensure!(answer.first() == Some(&SIGNED_VOTE_RESPONSE), "no signed vote response: {answer:02x?}");
-        // Behind the length: field 1 is the vote, field 2 the error.
-        let inner = answer.iter().skip(1).skip_while(|byte| **byte & 0x80 != 0).nth(1);
-        Ok(inner == Some(&0x0a))
+        let response = find_bytes(&answer, SIGNED_VOTE_RESPONSE)?;
+        let response = response.with_context(|| format!("no signed vote response: {answer:02x?}"))?;
+        let vote = find_bytes(response, 1)?.unwrap_or_default();
+        let signature = find_bytes(vote, SIGNATURE)?.unwrap_or_default();
+        Ok(find_bytes(response, 2)?.is_none() && !signature.is_empty())
     }
 }

@@ -39,18 +39,17 @@ pub fn cores() -> usize {
 /// # Errors
 /// With every failure.
 pub fn report(title: &str, names: &[String], results: Vec<Result<String>>) -> Result<()> {
-    let (mut table, mut failures) = (format!("\n{title}\n"), String::new());
+    let (mut table, mut failures) = (format!("{title}\n"), String::new());
     for (name, result) in names.iter().zip(results) {
         match result {
-            Ok(text) => writeln!(table, "  {name:<28} {text}")?,
+            Ok(text) => writeln!(table, "    {name:<34} {text}")?,
             Err(error) => {
-                writeln!(table, "  {name:<28} FAILED")?;
+                writeln!(table, "    {name:<34} FAILED")?;
                 writeln!(failures, "{name}: {error:#}\n")?;
             }
         }
     }
-    // `eprintln!` would be captured.
-    std::io::Write::write_all(&mut std::io::stderr(), table.as_bytes())?;
+    crate::say(&table);
     anyhow::ensure!(failures.is_empty(), "{failures}");
     Ok(())
 }

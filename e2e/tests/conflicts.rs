@@ -82,14 +82,14 @@ fn of_two_different_votes_asked_at_once_over_two_connections_exactly_one_is_sign
         }
         ensure!(observer.positions() == 400);
         signer.process()?.wait_for_log("refused:", SOON)?;
-        println!("winners per connection: {winners:?}");
+        e2e::say(&format!("winners per connection: {winners:?}"));
         Ok(())
     })
 }
 
 #[test]
 fn after_each_kill_under_load_a_conflicting_vote_at_the_last_signed_position_is_refused() -> Result<()> {
-    let kills = std::env::var("E2E_KILLS").map_or(Ok(60), |text| text.parse())?;
+    let kills = std::env::var("E2E_KILLS").map_or(Ok(200), |text| text.parse())?;
     Sandbox::run("kill-loop", |sandbox| {
         let observer = Observer::new();
         let (mut signer, mut clients) = signer_with_clients(sandbox, Line::V038, Transport::Unix, 1)?;
@@ -107,7 +107,7 @@ fn after_each_kill_under_load_a_conflicting_vote_at_the_last_signed_position_is_
             acknowledged += u64::try_from(signed)?;
             let last = height + signed - 1;
             signer.start()?;
-            client.wait(SOON)?;
+            client.reconnect(SOON)?;
             let asked = client.vote(&Vote::prevote(last, 0xaa), &observer)?.refused();
             let text = asked.with_context(|| format!("kill {round}: height {last} was signed and asked again"))?;
             ensure!(text.contains("conflicting prevote") || text.contains("height regression"), "{text}");
@@ -115,11 +115,11 @@ fn after_each_kill_under_load_a_conflicting_vote_at_the_last_signed_position_is_
             height = last + 2;
         }
         ensure!(!signer.process()?.log_text().contains("panicked"));
-        println!(
+        e2e::say(&format!(
             "{kills} kills in {:.0} s: {acknowledged} votes acknowledged, every conflict refused; \
              {unacknowledged} times one more was recorded than the client had heard of",
             begun.elapsed().as_secs_f64()
-        );
+        ));
         Ok(())
     })
 }
@@ -159,14 +159,14 @@ fn put_back(how: PutBack, name: &str) -> Result<()> {
         ensure!(text.contains("state"), "the error answer does not speak of the state: {text}");
         let line = signer.process()?.wait_for_log("not signed: 21/0/prevote", SOON)?;
         ensure!(line.contains("put back") || line.contains(&state.display().to_string()), "{line}");
-        println!("noticed: {text}");
+        e2e::say(&format!("noticed: {text}"));
         // And it stays so: nothing is signed at higher positions either, while pings go on.
         client.vote(&Vote::prevote(22, 1), &observer)?.refused()?;
         client.ping()?;
 
         signer.kill();
         signer.start()?;
-        client.wait(SOON)?;
+        client.reconnect(SOON)?;
         let lower = client.vote(&Vote::prevote(9, 1), &observer)?.refused()?;
         ensure!(lower.contains("height regression: last signed 10/0/prevote"), "{lower}");
         let conflict = client.vote(&Vote::prevote(10, 2), &observer)?.refused()?;

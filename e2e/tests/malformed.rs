@@ -308,7 +308,10 @@ fn a_thousand_connections_dropped_in_a_row_cost_nothing_and_an_honest_one_is_ser
         ensure!(process.open_files()? < CONNECTIONS + 64, "{} files are open", process.open_files()?);
         let grown = process.resident_bytes()?.saturating_sub(before);
         ensure!(grown < 4 << 20, "resident memory grew by {} KiB", grown / 1024);
-        println!("{dropped} connections dropped, {height} votes signed meanwhile, {} KiB more memory", grown / 1024);
+        e2e::say(&format!(
+            "{dropped} connections dropped, {height} votes signed meanwhile, {} KiB more memory",
+            grown / 1024
+        ));
         Ok(())
     })
 }

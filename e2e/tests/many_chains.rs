@@ -48,7 +48,9 @@ fn a_dead_a_broken_and_a_hostile_node_do_not_stop_another_chains_validator() -> 
         let signed = chain.signed_heights(2, reached)?.len();
         ensure!(signed as u64 == reached - 1, "only {signed} of {reached} blocks are signed");
         ensure!(!signer.process()?.log_text().contains("panicked"), "the signer panicked");
-        println!("healthy chain at {reached}; {height} conflicts refused, {garbled} garbled sessions meanwhile");
+        e2e::say(&format!(
+            "healthy chain at {reached}; {height} conflicts refused, {garbled} garbled sessions meanwhile"
+        ));
         Ok(())
     })
 }
@@ -102,11 +104,11 @@ fn two_hundred_and_fifty_six_chains_start_fast_and_stay_small() -> Result<()> {
         }
         let resident = signer.process()?.resident_bytes()?;
         let threads = signer.process()?.threads()?;
-        println!(
+        e2e::say(&format!(
             "{CHAINS} chains: all connected and answering after {} ms, {} KiB resident, {threads} threads",
             all_connected.as_millis(),
             resident / 1024
-        );
+        ));
         // The goal is 2 s on an idle machine (`cargo xtask bench` measures it); here other tests run beside.
         ensure!(all_connected < Duration::from_secs(8), "all connected after {all_connected:?}");
         ensure!(resident <= MAX_RESIDENT_BYTES, "{} KiB are resident", resident / 1024);
