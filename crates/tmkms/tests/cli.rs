@@ -3,6 +3,7 @@
 //! A session is a file in `tests/cli`: `$ command` runs in a shell in the session's own folder, what follows is its
 //! stdout and then its stderr, and `? code` its exit code unless it is 0. `[..]` in a line stands for anything, and a
 //! line that begins with `// ` is a comment on the command after it. `UPDATE_EXPECTED=1 cargo test …` rewrites what changed; read the difference.
+#![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,7 @@
 //! The configuration as data: what is accepted and what it means, what is refused and with which words.
 //!
 //! `UPDATE_EXPECTED=1 cargo test …` rewrites the expectations; read the difference before you keep it.
+#![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
 use std::path::{Path, PathBuf};
 
 struct Case {

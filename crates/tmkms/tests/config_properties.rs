@@ -1,4 +1,5 @@
 //! No text makes the configuration's parser panic, and every fault has a place in the text.
+#![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
 use proptest::prelude::*;
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! The running signer: it connects, answers, is seen from outside, keeps its state for itself, and ends cleanly.
+#![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::file::slot::Owner;
 use store::{FileStore, StateError};
 
@@ -161,9 +161,11 @@ fn serve(connections: Connections, signals: Signals) -> Result<(), Failure> {
     stop_at_signal(signals, services.iter().map(Service::stop_handle).collect())?;
     services.iter().for_each(Service::wait);
     info!("stopping: votes in progress are answered first");
-    let all_answered = services.into_iter().fold(true, |answered, service| service.finish(FINISH_LIMIT) && answered);
-    if !all_answered {
-        warn!("a session did not end within {} s", FINISH_LIMIT.as_secs());
+    let until = Instant::now() + FINISH_LIMIT;
+    for service in services {
+        if !service.finish(until.saturating_duration_since(Instant::now())) {
+            warn!("a session did not end within {} s", FINISH_LIMIT.as_secs());
+        }
     }
     info!("stopped");
     Ok(())

@@ -151,9 +151,9 @@ fn read_format(fields: &mut Fields<'_, '_>) -> Option<PublicKeyFormat> {
             let help =
                 "for the Cosmos Hub: account_key_prefix = \"cosmospub\", consensus_key_prefix = \"cosmosvalconspub\"";
             let account = fields.required_text("account_key_prefix", help);
-            let account = account.and_then(|prefix| bech32_prefix(fields, "account_key_prefix", prefix));
+            let account = account.and_then(|prefix| bech32_prefix(fields, "account_key_prefix", &prefix));
             let consensus = fields.required_text("consensus_key_prefix", help);
-            let consensus = consensus.and_then(|prefix| bech32_prefix(fields, "consensus_key_prefix", prefix));
+            let consensus = consensus.and_then(|prefix| bech32_prefix(fields, "consensus_key_prefix", &prefix));
             Some(PublicKeyFormat::Bech32 { account_prefix: account?, consensus_prefix: consensus? })
         }
         Kind::CosmosJson => Some(PublicKeyFormat::CosmosJson),
@@ -162,7 +162,7 @@ fn read_format(fields: &mut Fields<'_, '_>) -> Option<PublicKeyFormat> {
 }
 
 /// BIP 173: 1 to 83 characters of printable ASCII; here in lower case.
-fn bech32_prefix(fields: &mut Fields<'_, '_>, key: &str, prefix: At<&str>) -> Option<String> {
+fn bech32_prefix(fields: &mut Fields<'_, '_>, key: &str, prefix: &At<&str>) -> Option<String> {
     let good = (1..=83).contains(&prefix.value.len())
         && prefix.value.chars().all(|c| c.is_ascii_graphic() && !c.is_ascii_uppercase());
     if !good {

@@ -145,3 +145,69 @@ pub(crate) static LOG: Section = Section { name: "[log]", keys: &[read("format")
 #[cfg(test)]
 pub(crate) static ALL: [&Section; 8] =
     [&ROOT, &CHAIN, &CHAIN_KEY_FORMAT, &VALIDATOR, &PROVIDERS, &SOFTSIGN, &METRICS, &LOG];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
+    const EXAMPLE: &str = include_str!("../../../../tmkms.toml.example");
+    const ACCEPTED: &str = include_str!("../../tests/config/accepted.txt");
+    const REFUSED: &str = include_str!("../../tests/config/refused.txt");
+
+    fn keys() -> impl Iterator<Item = (&'static Section, &'static Key)> {
+        ALL.iter().flat_map(|section| section.keys.iter().map(|key| (*section, key)))
+    }
+
+    /// Whether a key is written anywhere: as `key =`, in a header, or at the end of one.
+    fn is_written(text: &str, key: &str) -> bool {
+        text.lines().any(|line| {
+            let line = line.trim_start_matches('#');
+            line.contains(&format!("{key} = ")) || (line.starts_with('[') && line.contains(key))
+        })
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        for (section, key) in keys() {
+            let name = key.name;
+            let forms = [format!("`{name}`"), format!("[{name}]"), format!(".{name}]")];
+            assert!(forms.iter().any(|form| DOCUMENT.contains(form)), "{} {name}", section.name);
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_read_is_in_the_example_and_in_a_test_that_accepts_it() {
+        for (section, key) in keys().filter(|(_, key)| key.rule == Rule::Read) {
+            assert!(is_written(EXAMPLE, key.name), "{} {}", section.name, key.name);
+            assert!(is_written(ACCEPTED, key.name), "{} {}", section.name, key.name);
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_refused_is_in_a_test_that_expects_its_reason() {
+        for (section, key) in keys() {
+            let Rule::Refused { reason, help } = key.rule else { continue };
+            let expected = format!("`{}` in {}: {reason}\n  help: {help}\n", key.name, section.name);
+            assert!(REFUSED.contains(&expected), "{expected}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_good_and_gives_no_warning() {
+        let config = crate::config::parse(EXAMPLE, std::path::Path::new("/etc/tmkms/tmkms.toml")).unwrap();
+        assert_eq!((config.chains.len(), config.warnings), (2, Vec::new()));
+        // What stands there behind a # is good, too.
+        let on: String = EXAMPLE.lines().map(|line| format!("{}\n", uncomment(line))).collect();
+        let faults = crate::config::parse(&on, std::path::Path::new("/etc/tmkms/tmkms.toml")).unwrap_err();
+        let messages: Vec<_> = faults.list.iter().map(|fault| fault.message.as_str()).collect();
+        assert!(matches!(messages.as_slice(), [only] if only.contains("`max_height` differs")), "{messages:?}");
+    }
+
+    fn uncomment(line: &str) -> &str {
+        match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with([' ', '#']) => setting,
+            _ => line,
+        }
+    }
+}
