@@ -3,6 +3,7 @@ mod screen;
 
 use crate::{nodes, step};
 use anyhow::{Context, Result, bail, ensure};
+use e2e::metrics::Metrics;
 use e2e::signer::SignerChain;
 use e2e::{Answer, Chain, ChainSpec, Client, Line, Observer, Sandbox, Signer, SignerSpec, Transport, Vote, until};
 use screen::{Screen, View};
@@ -95,7 +96,7 @@ impl Demo {
 
     fn watch(&mut self, blocks: Option<u64>, stop: &AtomicBool) -> Result<View> {
         let mut screen = Screen::new();
-        let mut next_attempt = FIRST_ATTEMPT;
+        let mut next_attempt = blocks.unwrap_or(FIRST_ATTEMPT).min(FIRST_ATTEMPT);
         loop {
             self.signer.process()?.check()?;
             self.chain.node(0).process()?.check()?;
@@ -136,7 +137,7 @@ impl Demo {
     }
 
     fn view(&mut self) -> Result<View> {
-        let status = self.signer.status()?;
+        let (status, metrics) = (self.signer.status()?, self.signer.metrics()?);
         let chain = &status["chains"][0];
         let last = &chain["last_signed"];
         let step = match last["step"].as_u64() {
@@ -155,9 +156,9 @@ impl Demo {
             votes: count(&chain["signatures"]),
             refusals: sum(&chain["refusals"]),
             last_signed: format!("{}/{}/{step}", last["height"], last["round"]),
-            p50_micros: count(&chain["answers"]["p50_micros"]),
-            p99_micros: count(&chain["answers"]["p99_micros"]),
-            commit_p50_micros: count(&chain["commits"]["p50_micros"]),
+            p50_micros: micros(&metrics, "tmkms_answer_seconds", 0.5),
+            p99_micros: micros(&metrics, "tmkms_answer_seconds", 0.99),
+            commit_p50_micros: micros(&metrics, "tmkms_commit_seconds", 0.5),
             link: self.chain.signer_addr().to_owned(),
             processes,
             refused: self.refused.last().cloned(),
@@ -192,6 +193,12 @@ fn process(name: &'static str, what: &str, process: &e2e::Process) -> screen::Sh
 
 fn is_gone(id: u32) -> bool {
     !std::path::Path::new(&format!("/proc/{id}")).exists()
+}
+
+/// A quantile of a histogram in seconds, as microseconds.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn micros(metrics: &Metrics, histogram: &str, q: f64) -> u64 {
+    metrics.quantile(histogram, &[], q).map_or(0, |seconds| (seconds * 1e6).max(0.0) as u64)
 }
 
 fn count(value: &Value) -> u64 {

@@ -56,7 +56,12 @@ pub fn run_each(seconds: u64) -> Result<(u64, u64)> {
     let fuzz = Fuzz::ready()?;
     let outcomes = fuzz.run(&fuzz.targets()?, Duration::from_secs(seconds), 2)?;
     for outcome in &outcomes {
-        println!("    fuzz {}: {} executions, {}", outcome.target, outcome.executions, if outcome.ok { "ok" } else { "FAILED" });
+        println!(
+            "    fuzz {}: {} executions, {}",
+            outcome.target,
+            outcome.executions,
+            if outcome.ok { "ok" } else { "FAILED" }
+        );
     }
     let passed = outcomes.iter().filter(|outcome| outcome.ok).count() as u64;
     Ok((passed, outcomes.len() as u64 - passed))
@@ -117,7 +122,11 @@ impl Fuzz {
                     println!("{text}");
                 }
                 let executions = executions(&text).unwrap_or(0);
-                outcomes.push(Outcome { target: target.clone(), executions, ok: output.status.success() && executions > 0 });
+                outcomes.push(Outcome {
+                    target: target.clone(),
+                    executions,
+                    ok: output.status.success() && executions > 0,
+                });
             }
         }
         Ok(outcomes)
@@ -135,7 +144,11 @@ impl Fuzz {
             .args(["run", "--sanitizer", "none", target])
             .args([&corpus, &seeds])
             .arg("--")
-            .args([format!("-max_total_time={}", time.as_secs()), "-print_final_stats=1".into(), "-rss_limit_mb=2048".into()])
+            .args([
+                format!("-max_total_time={}", time.as_secs()),
+                "-print_final_stats=1".into(),
+                "-rss_limit_mb=2048".into(),
+            ])
             .stderr(std::process::Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start the fuzz target {target}"))

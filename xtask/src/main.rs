@@ -1,1 +1,53 @@
-fn main() {}
+//! One door for people: `cargo xtask demo | test | soak | fuzz | bench | nodes`.
+mod bench;
+mod demo;
+mod fuzz;
+mod nodes;
+mod soak;
+mod step;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What can be done with this repository, each as one command that installs what it needs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run a real chain (CometBFT v0.38) with this signer, live in the terminal
+    Demo(demo::Args),
+    /// Run every test: units, properties, real nodes of every line, differential tests, short fuzzing
+    Test(test::Args),
+    /// Run the fuzz targets for a given time each
+    Fuzz(fuzz::Args),
+    /// Random chains and random faults, for as long as you like
+    Soak(soak::Args),
+    /// Measure this signer beside its peers, in one run, with ratios
+    Bench(bench::Args),
+    /// Build the CometBFT nodes and their test harness into .cache/nodes
+    Nodes(nodes::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
+        Task::Soak(args) => soak::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Nodes(args) => nodes::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

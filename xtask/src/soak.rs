@@ -1,0 +1,192 @@
+//! `cargo xtask soak`: random chains, random faults, for as long as you like, with an eye on every signature.
+//!
+//! Each episode takes a line, a transport and one or four validators by chance, lets a chain run on the signer, and does
+//! things to it that happen to machines: kills, pauses, restarts of the signer and of its node. Beside the node, CometBFT's own client asks the same
+//! key for other blocks at the heights where the chain is, over a second connection. What it gets signed is remembered; a conflict ends the run.
+use crate::{fuzz, nodes, step};
+use anyhow::{Context, Result, ensure};
+use e2e::{Answer, ChainSpec, Client, Line, Observer, Rig, Sandbox, Transport, Vote, until};
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long: 30m, 8h
+    #[arg(long, default_value = "30m", value_parser = fuzz::duration)]
+    time: Duration,
+    /// Repeat the episodes of an earlier run (it prints its seed)
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// How long a chain may take to come back after a fault; a node without a signer waits 3 s for each of its attempts.
+const RECOVERY: Duration = Duration::from_secs(90);
+const FAULTS_PER_EPISODE: u32 = 8;
+
+pub fn run(args: &Args) -> Result<()> {
+    step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
+    nodes::build_all()?;
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
+    let seed = args.seed.unwrap_or(clock);
+    println!("\n==> soak for {} s with --seed {seed}", args.time.as_secs());
+    let begun = Instant::now();
+    let mut totals = Totals::default();
+    let mut episode = 0;
+    while begun.elapsed() < args.time {
+        episode += 1;
+        let mut chance = Chance::new(seed.wrapping_add(episode));
+        let spec = random_chain(&mut chance);
+        println!("episode {episode}: {} over {}, {} validators", spec.line.name(), spec.transport, spec.validators);
+        Sandbox::run(&format!("soak-{episode}"), |sandbox| one_episode(sandbox, spec, &mut chance, &mut totals))
+            .with_context(|| format!("episode {episode} of --seed {seed}; {totals}"))?;
+        println!("    {totals}");
+    }
+    println!("\n{} episodes in {:.0} s: {totals}; no conflicting signature", episode, begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn random_chain(chance: &mut Chance) -> ChainSpec {
+    let line = Line::ALL[chance.below(Line::ALL.len())];
+    let transport = if chance.below(2) == 0 { Transport::Unix } else { Transport::Tcp };
+    let validators = if chance.below(3) == 0 { 4 } else { 1 };
+    ChainSpec { validators, ..ChainSpec::new(line, transport) }
+}
+
+fn one_episode(sandbox: &Sandbox, spec: ChainSpec, chance: &mut Chance, totals: &mut Totals) -> Result<()> {
+    let observer = Observer::new();
+    let mut rival = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, &spec.id)?;
+    let mut rig = Rig::start_with(sandbox, "chain", spec, &[rival.addr()])?;
+    rival.connected(RECOVERY)?;
+    for _ in 0..FAULTS_PER_EPISODE {
+        let fault = Fault::ALL[chance.below(Fault::ALL.len())];
+        fault.happen(&mut rig, chance)?;
+        totals.faults[fault as usize] += 1;
+        until("the node to answer", RECOVERY, || Ok(rig.chain.height().ok()))?;
+        rig.chain.grow(3, RECOVERY).with_context(|| format!("after {fault:?}"))?;
+        rival.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
+        ask_for_other_blocks(&mut rig, &mut rival, &observer, totals)?;
+    }
+    totals.blocks += rig.chain.height()?;
+    rig.expect_clean()
+}
+
+/// Below, at and just above the chain's height: where the node has asked, or is about to.
+fn ask_for_other_blocks(rig: &mut Rig, rival: &mut Client, observer: &Observer, totals: &mut Totals) -> Result<()> {
+    let height = i64::try_from(rig.chain.height()?)?;
+    for height in [height - 1, height, height] {
+        for vote in [Vote::prevote(height, 0xaa), Vote::precommit(height, 0xbb)] {
+            match rival.vote(&vote, observer)? {
+                Answer::Signed(_) => totals.rival_signed += 1,
+                Answer::Refused(_) => totals.rival_refused += 1,
+                Answer::Broken(text) => anyhow::bail!("the second connection broke without a fault: {text}"),
+            }
+        }
+    }
+    ensure!(totals.rival_refused > 0, "nothing was ever refused, so nothing was shown");
+    Ok(())
+}
+
+/// What happens to machines.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    KillSigner,
+    StopSigner,
+    PauseSigner,
+    KillNode,
+    KillBoth,
+    PauseNode,
+}
+
+impl Fault {
+    const ALL: [Self; 6] =
+        [Self::KillSigner, Self::StopSigner, Self::PauseSigner, Self::KillNode, Self::KillBoth, Self::PauseNode];
+
+    fn happen(self, rig: &mut Rig, chance: &mut Chance) -> Result<()> {
+        let pause = Duration::from_millis(chance.below(2500) as u64);
+        match self {
+            Self::KillSigner => {
+                rig.signer.kill();
+                std::thread::sleep(pause);
+                rig.signer.start()
+            }
+            Self::StopSigner => {
+                ensure!(rig.signer.stop()?.success(), "the signer does not end well on SIGTERM");
+                std::thread::sleep(pause);
+                rig.signer.start()
+            }
+            Self::PauseSigner => {
+                rig.signer.process()?.pause()?;
+                std::thread::sleep(pause * 4);
+                rig.signer.process()?.resume()
+            }
+            Self::KillNode => {
+                rig.chain.node(0).kill();
+                std::thread::sleep(pause);
+                rig.chain.node(0).start()
+            }
+            Self::KillBoth => {
+                rig.signer.kill();
+                rig.chain.node(0).kill();
+                std::thread::sleep(pause);
+                rig.signer.start()?;
+                rig.chain.node(0).start()
+            }
+            Self::PauseNode => {
+                rig.chain.node(0).process()?.pause()?;
+                std::thread::sleep(pause * 2);
+                rig.chain.node(0).process()?.resume()
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    blocks: u64,
+    rival_signed: u64,
+    rival_refused: u64,
+    faults: [u64; Fault::ALL.len()],
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} blocks, {} other votes refused, {} signed first",
+            self.blocks, self.rival_refused, self.rival_signed
+        )?;
+        Fault::ALL.iter().zip(self.faults).try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))
+    }
+}
+
+/// Numbers by chance from a seed (SplitMix64): the same seed gives the same episodes.
+struct Chance(u64);
+
+impl Chance {
+    const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    const fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 33) as usize % limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_its_episodes() {
+        let draw = |seed| {
+            let mut chance = Chance::new(seed);
+            (0..20).map(|_| chance.below(6)).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+}
