@@ -153,6 +153,14 @@ impl Medium for StateFile {
     }
 }
 
+impl Drop for StateFile {
+    /// Closing would release the lock too, but only once no child process that is being started holds a copy of the
+    /// open file. Nothing is in flight here: every call of this opening has returned.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 fn missing_or(doing: &'static str, error: io::Error) -> Problem {
     if error.kind() == io::ErrorKind::NotFound { Problem::Missing } else { Problem::of_io(doing, error) }
 }
