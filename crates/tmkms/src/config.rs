@@ -10,6 +10,7 @@ mod fault;
 mod fields;
 mod load;
 mod nearest;
+mod outside;
 mod raw;
 mod schema;
 

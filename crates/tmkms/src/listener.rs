@@ -25,28 +25,23 @@ const STACK_BYTES: usize = 192 * 1024;
 /// After a failed accept (too many open files), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The server; it lives as long as the process.
-pub(crate) struct Listener;
-
-impl Listener {
-    /// Binds the address and serves it on a thread of its own.
-    pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result<Self, Failure> {
-        let MetricsSettings { listen, unhealthy_after } = settings;
-        let fail = |what: &str, error: &io::Error| {
-            let help = "free the port, or name another one as `listen` in [metrics]";
-            Failure::new(Exit::Runtime, format!("cannot {what} the metrics on {listen}: {error}"), help)
-        };
-        let socket = TcpListener::bind(listen).map_err(|error| fail("serve", &error))?;
-        let address = socket.local_addr().map_err(|error| fail("serve", &error))?;
-        let pages = Arc::new(Pages { metrics: Arc::clone(metrics), unhealthy_after });
-        thread::Builder::new()
-            .name("metrics".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || accept(&socket, &pages))
-            .map_err(|error| fail("start a thread for", &error))?;
-        info!(listen = address.to_string().as_str(); "metrics on http://{address}/metrics");
-        Ok(Self)
-    }
+/// Binds the address and serves it on a thread of its own, as long as the process lives.
+pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result<(), Failure> {
+    let MetricsSettings { listen, unhealthy_after } = settings;
+    let fail = |what: &str, error: &io::Error| {
+        let help = "free the port, or name another one as `listen` in [metrics]";
+        Failure::new(Exit::Runtime, format!("cannot {what} the metrics on {listen}: {error}"), help)
+    };
+    let socket = TcpListener::bind(listen).map_err(|error| fail("serve", &error))?;
+    let address = socket.local_addr().map_err(|error| fail("serve", &error))?;
+    let pages = Arc::new(Pages { metrics: Arc::clone(metrics), unhealthy_after });
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || accept(&socket, &pages))
+        .map_err(|error| fail("start a thread for", &error))?;
+    info!(listen = address.to_string().as_str(); "metrics on http://{address}/metrics");
+    Ok(())
 }
 
 struct Pages {

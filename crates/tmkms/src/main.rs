@@ -9,6 +9,8 @@ use tmkms::failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Most commands read keys, if only for their public halves. `start` asks again and tells what could not be had.
+    drop(signer::process::harden());
     let mut out = Pipe { inner: io::stdout().lock(), closed: false };
     let done = cli.run(&mut out).and_then(|()| out.flush().map_err(Failure::from));
     match done {

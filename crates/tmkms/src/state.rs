@@ -1,6 +1,7 @@
 //! The state files that a configuration names: what is wrong with one, and the command that mends it.
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
+use guard::{Height, Position};
 use std::path::Path;
 use store::file::{Inspection, inspect, slot::Owner};
 use store::{Problem, StateError};
@@ -47,6 +48,17 @@ pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failu
         _ => format!("chain {}: {error}", chain.id),
     };
     Failure::new(Exit::State, message, help)
+}
+
+/// What a record without bytes at that position says. One of a height as a whole is not shown with its largest round.
+pub(crate) fn up_to(position: Position) -> String {
+    match position {
+        _ if position == Position::end_of(Height::ZERO) => "the key has never signed".to_owned(),
+        Position { height, .. } if position == Position::end_of(height) => {
+            format!("nothing at or below height {height} will be signed")
+        }
+        _ => format!("nothing at or below {position} will be signed"),
+    }
 }
 
 /// Looks at a chain's state without a lock, and says why it would not open for that owner.

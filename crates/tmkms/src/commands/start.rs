@@ -3,8 +3,7 @@ use crate::cli::ConfigOption;
 use crate::config::{Chain, Config};
 use crate::failure::{Exit, Failure};
 use crate::keys::{self, Keys};
-use crate::listener::Listener;
-use crate::{logging, state};
+use crate::{listener, logging, state};
 use clap::Args;
 use guard::Denied;
 use log::{info, warn};
@@ -64,7 +63,9 @@ impl Start {
         // A missing key is no reason to be silent about the states.
         let keys = keys::read_all(&config).map_err(|_| all(check_files(&config, self.config.path())))?;
         let (connections, _keyring) = open(&config, self.config.path(), keys, &metrics)?;
-        let _listener = config.metrics.map(|settings| Listener::start(settings, &metrics)).transpose()?;
+        if let Some(settings) = config.metrics {
+            listener::start(settings, &metrics)?;
+        }
         serve(connections, signals)
     }
 }
@@ -140,8 +141,8 @@ fn open_chain(
         }
     })?;
     let position = validator.recover().map_err(|denied| unrecovered(chain, &denied))?;
-    let last = position.map_or_else(String::new, |position| position.to_string());
-    info!(chain = chain.id.as_str(), validator = validator.address(), last = last.as_str(); "signing state recovered");
+    let signed = position.map_or_else(String::new, state::up_to);
+    info!(chain = chain.id.as_str(), validator = validator.address(); "signing state recovered: {signed}");
     Ok(validator)
 }
 

@@ -1,5 +1,5 @@
 //! Reads the configuration's file, and finds files that stand where tmkms, but not this signer, would look.
-use super::{Config, Faults, FilePath, parse};
+use super::{Config, Fault, Faults, FilePath, Place, parse};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -82,9 +82,24 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     if text.len() as u64 > MAX_CONFIG_BYTES {
         return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more")));
     }
-    let config = parse(&text, path).map_err(LoadError::Faulty)?;
+    let mut config = parse(&text, path).map_err(LoadError::Faulty)?;
+    config.warnings.extend(config.chains.iter().filter_map(|chain| second_state(&chain.state_file)));
     let misplaced = misplaced(&config);
     if misplaced.is_empty() { Ok(config) } else { Err(LoadError::Misplaced(misplaced)) }
+}
+
+/// A state beside the configuration is used, but there is another one where tmkms would look.
+fn second_state(file: &FilePath) -> Option<Fault> {
+    let (used, other) = (file.resolved.canonicalize().ok()?, file.written.canonicalize().ok()?);
+    (used != other).then(|| Fault {
+        place: Place { line: 1, column: 1 },
+        message: format!(
+            "the state is {}, but there is one relative to the working directory, too: {}",
+            used.display(),
+            other.display()
+        ),
+        help: "tmkms would use the second; be sure that it is not the newer one, and move it away".to_owned(),
+    })
 }
 
 /// tmkms reads relative paths from the working directory. A file that is there and not here is most likely the one

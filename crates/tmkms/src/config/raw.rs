@@ -2,12 +2,12 @@
 use super::address;
 use super::fault::Collector;
 use super::fields::{At, Fields, shorten};
+use super::outside;
 use super::schema;
-use super::{FilePath, LogFormat, LogLevel, LogSettings, MetricsSettings, PublicKeyFormat};
+use super::{FilePath, LogSettings, MetricsSettings, PublicKeyFormat};
 use guard::{ChainId, Height};
 use signer::keys::{Algorithm, KeyFormat};
 use signer::{Endpoint, SignExtensions};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -17,9 +17,6 @@ use toml::de::{DeTable, DeValue};
 /// How long to wait for a node, unless `timeout` says otherwise. tmkms 0.15 waits 10 s; a node pings every 3.33 s, and
 /// one that has a signer already lets the next one's handshake wait.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How long votes may stay away before `/healthz` fails, unless `[metrics] unhealthy_after` says otherwise.
-const DEFAULT_UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 /// The whole file, section by section. A section with a fault may be missing here: the fault is collected.
 #[derive(Debug, Default)]
@@ -89,8 +86,8 @@ pub(super) fn read(table: &DeTable<'_>, folder: &Path, notes: &mut Collector) ->
         let Some(mut fields) = root.open("validator", &schema::VALIDATOR, found) else { continue };
         raw.validators.extend(read_validator(&mut fields, folder));
     }
-    raw.metrics = root.table("metrics", &schema::METRICS).and_then(|mut fields| read_metrics(&mut fields));
-    raw.log = root.table("log", &schema::LOG).map(|mut fields| read_log(&mut fields)).unwrap_or_default();
+    raw.metrics = root.table("metrics", &schema::METRICS).and_then(|mut fields| outside::read_metrics(&mut fields));
+    raw.log = root.table("log", &schema::LOG).map(|mut fields| outside::read_log(&mut fields)).unwrap_or_default();
     raw
 }
 
@@ -288,47 +285,6 @@ fn check_protocol_version(fields: &mut Fields<'_, '_>) {
             shorten(value)
         );
         fields.fault(&at, message, "every version is served alike: the key may be removed");
-    }
-}
-
-fn read_metrics(fields: &mut Fields<'_, '_>) -> Option<MetricsSettings> {
-    let limit = fields.number("unhealthy_after", "1 to 86400 seconds", 1..=86_400);
-    let limit = limit.and_then(|seconds| u64::try_from(seconds.value).ok());
-    Some(MetricsSettings {
-        listen: read_listen(fields)?,
-        unhealthy_after: limit.map_or(DEFAULT_UNHEALTHY_AFTER, Duration::from_secs),
-    })
-}
-
-fn read_listen(fields: &mut Fields<'_, '_>) -> Option<SocketAddr> {
-    let help = "write an IP address and a port: listen = \"127.0.0.1:26661\"";
-    let At { value, at } = fields.required_text("listen", help)?;
-    let address: Option<SocketAddr> = value.parse().ok();
-    match address {
-        None => {
-            let message =
-                format!("`listen` in [metrics]: expected an IP address and a port, got \"{}\"", shorten(value));
-            fields.fault(&at, message, help);
-        }
-        Some(address) if !address.ip().is_loopback() => fields.warn(
-            &at,
-            format!("the metrics on {address} can be read from other machines, and are not encrypted"),
-            "prefer 127.0.0.1, or let a firewall admit only the collector",
-        ),
-        Some(_) => {}
-    }
-    address
-}
-
-fn read_log(fields: &mut Fields<'_, '_>) -> LogSettings {
-    let format = fields.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    let levels =
-        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
-    let level = fields.choice("level", &levels);
-    let default = LogSettings::default();
-    LogSettings {
-        format: format.map_or(default.format, |found| found.value),
-        level: level.map_or(default.level, |found| found.value),
     }
 }
 

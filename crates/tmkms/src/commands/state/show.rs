@@ -5,7 +5,7 @@ use crate::commands::select;
 use crate::config::Chain;
 use crate::failure::Failure;
 use clap::Args;
-use guard::{Height, Position, Record};
+use guard::Record;
 use serde_json::{Value, json};
 use std::io::Write;
 use store::file::slot::Owner;
@@ -87,14 +87,9 @@ fn add_record(value: &mut Value, record: &Record) {
 }
 
 fn meaning(record: &Record) -> String {
-    let position = record.position();
     match record.statement() {
-        Some(_) => format!("last signed {position}"),
-        None if position.height == Height::ZERO => "the key has never signed".to_owned(),
-        None if position == Position::end_of(position.height) => {
-            format!("nothing at or below height {} will be signed", position.height)
-        }
-        None => format!("nothing at or below {position} will be signed"),
+        Some(_) => format!("last signed {}", record.position()),
+        None => crate::state::up_to(record.position()),
     }
 }
 
