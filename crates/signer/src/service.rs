@@ -7,6 +7,7 @@ use crate::session::{End, Session};
 use crate::stop::{Running, Stop};
 use crate::validator::Validator;
 use log::{debug, error, info, warn};
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -176,8 +177,8 @@ impl Worker {
                     self.report_failure(&error);
                     false
                 }
-                Err(_panic) => {
-                    self.report_panic();
+                Err(panic) => {
+                    self.report_panic(panic.as_ref());
                     true
                 }
             };
@@ -216,7 +217,7 @@ impl Worker {
         } else if !matches!(end, End::Stopped)
             && let Some(count) = self.failures.next()
         {
-            warn!(chain = self.chain(), node = self.node.as_str(), count; "short session with {}: {end}", self.node);
+            warn!(chain = self.chain(), node = self.node.as_str(), count; "session with {} ended: {end}", self.node);
         }
     }
 
@@ -231,9 +232,10 @@ impl Worker {
     }
 
     /// The guard that may have been held is in doubt and recovers by itself; nobody else is affected.
-    fn report_panic(&mut self) {
-        let count = self.failures.next();
-        error!(chain = self.chain(), node = self.node.as_str(), count; "session with {} panicked: a bug", self.node);
+    fn report_panic(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+        let text = text.unwrap_or("no message");
+        error!(chain = self.chain(), node = self.node.as_str(); "session with {} panicked, a bug: {text}", self.node);
     }
 
     fn chain(&self) -> &str {

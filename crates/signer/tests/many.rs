@@ -30,8 +30,13 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn two_hundred_and_fifty_six_chains_fit_in_64_mib_and_are_connected_at_once() {
+    for listen in [Listener::unix, Listener::tcp] {
+        many_chains(&(0..256).map(|_| listen()).collect::<Vec<_>>());
+    }
+}
+
+fn many_chains(listeners: &[Listener]) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let listeners: Vec<_> = (0..256).map(|_| Listener::unix()).collect();
     let mut signer = Signer::new();
     for (index, listener) in listeners.iter().enumerate() {
         let chain = signer.chain(settings(&format!("chain-{index}"), u8::try_from(index).unwrap()));
@@ -46,7 +51,8 @@ fn two_hundred_and_fifty_six_chains_fit_in_64_mib_and_are_connected_at_once() {
         node.ask_vote(&format!("chain-{index}"), vote(PRECOMMIT, 1, 0, 1)).unwrap();
     }
     let resident = resident_kib();
-    // The goal is 2 s; the limit leaves room for a machine that is busy with other tests.
+    println!("{} … : {took:?} until connected, {resident} KiB with the nodes' side", listeners[0].address());
+    // The goal is 2 s; the limit leaves room for a machine that is busy with other things.
     assert!(took < Duration::from_secs(6), "{took:?}");
     assert!(resident < 64 * 1024, "{resident} KiB, the nodes' side included");
     assert!(started.snapshot().chains.iter().all(|chain| chain.state == State::Signing));

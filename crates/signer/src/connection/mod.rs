@@ -77,7 +77,9 @@ impl Connection {
             }
             Endpoint::Tcp { peer_id, .. } => {
                 let key = identity.ok_or(io::ErrorKind::InvalidInput)?;
-                let mut stream = SecretStream::handshake(socket, key, *peer_id, Instant::now() + timing.handshake)?;
+                let deadline = Instant::now() + timing.handshake;
+                let mut stream = SecretStream::handshake(socket, key, *peer_id, deadline)
+                    .map_err(|error| explain_handshake(error, timing.handshake))?;
                 stream.io_mut().set_timeouts(timing.idle, timing.write)?;
                 Wire::Tcp(stream)
             }
@@ -127,6 +129,19 @@ impl Connection {
     pub const fn timing(&self) -> &Timing {
         &self.timing
     }
+}
+
+/// What an operator can make of a handshake that did not come to its end.
+fn explain_handshake(error: io::Error, limit: Duration) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::TimedOut => format!(
+            "the node did not answer the handshake within {} s; it may have another signer already",
+            limit.as_secs_f32()
+        ),
+        io::ErrorKind::UnexpectedEof => "the node closed the connection during the handshake".to_owned(),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }
 
 /// One write. Only if the node takes a part of it, the rest is written under one deadline, so that a node that takes

@@ -90,7 +90,10 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 fn dial_unix(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit))?;
-    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?).map_err(|error| match error {
+        rustix::io::Errno::AGAIN => io::Error::new(io::ErrorKind::TimedOut, "the node accepts no connections"),
+        _ => error.into(),
+    })?;
     Ok(UnixStream::from(socket))
 }
 

@@ -15,6 +15,8 @@ pub enum End {
     Silent(Duration),
     /// One request took longer than that to arrive.
     Slow(Duration),
+    /// The node did not take an answer for that long.
+    Deaf(Duration),
     /// What came cannot be cut into messages.
     Frame(FrameError),
     /// A message that is no request, so that no answer would fit.
@@ -40,6 +42,7 @@ impl fmt::Display for End {
             Self::Cut => f.write_str("the connection ended within a request"),
             Self::Silent(limit) => write!(f, "nothing was received for {} s, not even a ping", limit.as_secs_f32()),
             Self::Slow(limit) => write!(f, "a request took longer than {} s to arrive", limit.as_secs_f32()),
+            Self::Deaf(limit) => write!(f, "the node took no answer for {} s", limit.as_secs_f32()),
             Self::Frame(error) => error.fmt(f),
             Self::Unreadable(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),

@@ -64,7 +64,7 @@ impl Session {
                 },
             };
             if let Err(error) = self.connection.send(&answer) {
-                return End::Io(error);
+                return if is_timeout(&error) { End::Deaf(self.connection.timing().write) } else { End::Io(error) };
             }
             if signed {
                 self.validator.metrics().answers.record(begun.elapsed());
@@ -188,8 +188,13 @@ impl Session {
 
 fn name_silence(error: io::Error, patience: Duration) -> End {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => End::Silent(patience),
+        _ if is_timeout(&error) => End::Silent(patience),
         io::ErrorKind::UnexpectedEof => End::Cut,
         _ => End::Io(error),
     }
+}
+
+/// A socket's own time-out shows as `WouldBlock` on Linux.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

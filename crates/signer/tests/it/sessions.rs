@@ -1,10 +1,15 @@
 //! What a node is answered, request by request, over Unix sockets and secret connections.
-use crate::fixture::{Signer, max_height, one, settings};
+use crate::fixture::{Chain, Signer, max_height, one, settings};
 use crate::node::Listener;
 use crate::store::Mood;
 use crate::wire::{self, PRECOMMIT, PREVOTE, Sum, Timestamp, Vote, ask_key, proposal, vote};
-use guard::Trouble;
-use signer::SignExtensions;
+use guard::{Record, Trouble};
+use signer::connection::Socket;
+use signer::{Connection, End, Session, SignExtensions, Stop, Timing};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -327,4 +332,57 @@ fn a_panic_in_one_store_ends_that_session_only_and_its_guard_recovers() {
     let mut again = listeners[0].accept();
     let answered = again.ask_vote("panic-1", vote(PREVOTE, 1, 0, 1)).unwrap();
     assert!(first.is_signed(&answered));
+}
+
+/// A session on a pair of sockets, of which the other end has sent `bytes` and then closed its half. Says why it ended,
+/// and what it answered.
+fn answers_to(chain: &Chain, bytes: &[u8]) -> (End, Vec<u8>) {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(bytes).unwrap();
+    theirs.shutdown(Shutdown::Write).unwrap();
+    let endpoint = "unix:///pair".parse().unwrap();
+    let socket = Socket::Unix(Arc::new(ours));
+    let connection = Connection::over(socket, &endpoint, None, &Timing::default()).unwrap();
+    let end = Session::new(Arc::clone(&chain.validator), connection, Stop::new(), "pair", false).run();
+    let mut answers = Vec::new();
+    theirs.read_to_end(&mut answers).unwrap();
+    (end, answers)
+}
+
+/// Requests with bytes changed, left out and put in: whatever comes, it is answered or the session ends, and of all
+/// that is signed no two are for one position.
+#[test]
+fn no_bytes_end_more_than_their_own_session() {
+    let chain = Signer::new().chain(settings("fuzzed-1", 1));
+    let requests = [
+        wire::delimited(wire::sign_vote("fuzzed-1", vote(PRECOMMIT, 1, 0, 1))),
+        wire::delimited(wire::sign_proposal("fuzzed-1", proposal(1, 0, 1))),
+        wire::delimited(ask_key("fuzzed-1")),
+    ];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut below = |limit: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % limit
+    };
+    let mut closed = 0;
+    for _ in 0..20_000 {
+        let mut bytes = requests[below(requests.len())].clone();
+        for _ in 0..=below(3) {
+            let at = below(bytes.len());
+            match below(3) {
+                0 => bytes[at] = u8::try_from(below(256)).unwrap(),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, u8::try_from(below(256)).unwrap()),
+            }
+        }
+        let (end, answer) = answers_to(&chain, &bytes);
+        assert!(matches!(end, End::Closed | End::Cut | End::Frame(_) | End::Unreadable(_)), "{end}: {bytes:02x?}");
+        if matches!(end, End::Closed) {
+            assert!(!answer.is_empty(), "not answered: {bytes:02x?}");
+            closed += 1;
+        }
+    }
+    assert!(closed > 1000, "{closed}");
+    let positions: Vec<_> = chain.store.commits().iter().map(Record::position).collect();
+    assert!(positions.len() > 3 && positions.is_sorted_by(|one, next| one < next), "{positions:?}");
 }
