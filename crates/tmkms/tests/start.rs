@@ -17,18 +17,20 @@ const TEST_KEY: &str = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
 struct House {
     folder: PathBuf,
     node: UnixListener,
-    metrics: SocketAddr,
 }
 
 impl House {
+    /// A free port is the kernel's to choose; the signer's log says which it was.
     fn new(extra: &str) -> Self {
+        Self::with_metrics("127.0.0.1:0", extra)
+    }
+
+    fn with_metrics(metrics: &str, extra: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let folder = std::env::temp_dir().join(format!("tmkms-start-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let node = UnixListener::bind(folder.join("node.sock")).unwrap();
-        // Bound and given back, so that it is free for the signer.
-        let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "[[chain]]\nid = \"test-1\"\nkey_format = {{ type = \"hex\" }}\nstate_file = \"state.json\"\n\
              [[providers.softsign]]\nchain_ids = [\"test-1\"]\npath = \"consensus.key\"\n\
@@ -37,7 +39,7 @@ impl House {
         );
         std::fs::write(folder.join("tmkms.toml"), config).unwrap();
         std::fs::write(folder.join("consensus.key"), TEST_KEY).unwrap();
-        let house = Self { folder, node, metrics };
+        let house = Self { folder, node };
         assert!(Command::new("chmod").arg("600").arg(house.folder.join("consensus.key")).status().unwrap().success());
         assert!(house.run(&["state", "init", "--new-validator"]).status.success());
         house
@@ -55,7 +57,23 @@ impl House {
 
     fn start(&self) -> Signer {
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
-        Signer(self.command(&["start", "-v"]).stderr(log).stdout(Stdio::null()).spawn().unwrap())
+        let child = self.command(&["start", "-v"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let mut signer = Signer { child, metrics: ([127, 0, 0, 1], 0).into() };
+        signer.metrics = self.metrics_in_log();
+        signer
+    }
+
+    fn metrics_in_log(&self) -> SocketAddr {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap();
+            let address = log.split("metrics on http://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
+            if let Some(address) = address {
+                return address;
+            }
+            assert!(Instant::now() < until, "no metrics: {log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn accept(&self) -> UnixStream {
@@ -63,7 +81,21 @@ impl House {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream
     }
+}
 
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A running signer, which never outlives its test.
+struct Signer {
+    child: Child,
+    metrics: SocketAddr,
+}
+
+impl Signer {
     fn get(&self, path: &str) -> String {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
     }
@@ -77,26 +109,15 @@ impl House {
         let _ = stream.read_to_string(&mut answer);
         answer
     }
-}
 
-impl Drop for House {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A running signer, which never outlives its test.
-struct Signer(Child);
-
-impl Signer {
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     fn exit_code(&mut self) -> i32 {
         let until = Instant::now() + LIMIT;
         while Instant::now() < until {
-            if let Some(status) = self.0.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().expect("it ended by a signal");
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -107,8 +128,8 @@ impl Signer {
 
 impl Drop for Signer {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -131,13 +152,14 @@ fn a_running_signer_is_seen_from_outside_and_ends_cleanly_at_a_signal() {
         let mut signer = house.start();
         let mut node = house.accept();
         ping(&mut node);
-        assert!(house.get("/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
-        assert!(house.get("/metrics").contains("test-1"));
-        assert!(house.get("/status").contains("\"chain_id\":\"test-1\""));
-        let status = house.run(&["status"]);
+        assert!(signer.get("/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(signer.get("/metrics").contains("test-1"));
+        assert!(signer.get("/status").contains("\"chain_id\":\"test-1\""));
+        let address = signer.metrics.to_string();
+        let status = house.run(&["status", "--address", &address]);
         assert_eq!((status.status.code(), text(&status.stderr)), (Some(0), String::new()));
         assert!(text(&status.stdout).contains("connected, not yet asked for a signature"), "{}", text(&status.stdout));
-        let json = house.run(&["status", "--json"]);
+        let json = house.run(&["status", "--json", "--address", &address]);
         assert!(text(&json.stdout).starts_with('{'));
         signer.signal(signal);
         assert_eq!(signer.exit_code(), 0);
@@ -185,12 +207,16 @@ fn with_reconnect_it_comes_back() {
 
 #[test]
 fn status_says_that_nobody_answers() {
-    let house = House::new("");
+    let house = House::with_metrics("127.0.0.1:1", "");
     let output = house.run(&["status"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("error: cannot ask the signer at 127.0.0.1:"));
-    // Something else listens there.
-    let listener = TcpListener::bind(house.metrics).unwrap();
+    assert!(text(&output.stderr).starts_with("error: cannot ask the signer at 127.0.0.1:1: "));
+}
+
+#[test]
+fn status_says_that_someone_else_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let house = House::with_metrics(&listener.local_addr().unwrap().to_string(), "");
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 1024]);
@@ -203,8 +229,8 @@ fn status_says_that_nobody_answers() {
 
 #[test]
 fn a_taken_metrics_port_is_an_error_and_not_a_silent_lack() {
-    let house = House::new("");
-    let _other = TcpListener::bind(house.metrics).unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let house = House::with_metrics(&other.local_addr().unwrap().to_string(), "");
     let output = house.run(&["start"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("cannot serve the metrics on"), "{}", text(&output.stderr));
@@ -213,7 +239,7 @@ fn a_taken_metrics_port_is_an_error_and_not_a_silent_lack() {
 #[test]
 fn hostile_metrics_clients_cost_nothing() {
     let house = House::new("");
-    let _signer = house.start();
+    let signer = house.start();
     let mut node = house.accept();
     ping(&mut node);
     for (request, expected) in [
@@ -223,18 +249,18 @@ fn hostile_metrics_clients_cost_nothing() {
         ("GET /status\n\n", "HTTP/1.1 200"),
         (&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(10_000)), "HTTP/1.1 400"),
     ] {
-        let answer = house.ask(request);
+        let answer = signer.ask(request);
         assert!(answer.starts_with(expected) || (request.len() > 8_192 && answer.is_empty()), "{expected}: {answer}");
     }
     // More idle clients than are served: the surplus is hung up on at once, and votes go on meanwhile.
-    let mut idle: Vec<_> = (0..40).map(|_| TcpStream::connect(house.metrics).unwrap()).collect();
+    let mut idle: Vec<_> = (0..40).map(|_| TcpStream::connect(signer.metrics).unwrap()).collect();
     let surplus = idle.last_mut().unwrap();
     surplus.set_read_timeout(Some(LIMIT)).unwrap();
     assert_eq!(surplus.read(&mut [0]).unwrap_or(0), 0);
     ping(&mut node);
     drop(idle);
     let until = Instant::now() + LIMIT;
-    while !house.get("/healthz").starts_with("HTTP/1.1 200") {
+    while !signer.get("/healthz").starts_with("HTTP/1.1 200") {
         assert!(Instant::now() < until, "the listener did not come back");
         std::thread::sleep(Duration::from_millis(20));
     }
