@@ -1,6 +1,6 @@
 //! Where a signing record lives, and how it survives.
 //!
-//! * [`file`] keeps the record of one key on one chain in one file: written in place and synced before a
+//! * [`mod@file`] keeps the record of one key on one chain in one file: written in place and synced before a
 //!   commit is acknowledged, read strictly, never created by opening;
 //! * [`formats`] converts to and from the state files of CometBFT's `FilePV` and of tmkms 0.15, and says what
 //!   is lost on the way.
