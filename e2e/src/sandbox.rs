@@ -2,7 +2,8 @@
 use crate::ports::PortBlock;
 use anyhow::{Context, Result};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -37,6 +38,20 @@ struct Inner {
 
 static RUNS: AtomicU32 = AtomicU32::new(0);
 
+/// A folder that was not there before, for us alone: keys will be in it, and the temporary folder is everybody's.
+fn new_folder(parent: &Path, name: &str) -> Result<PathBuf> {
+    loop {
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let dir = parent.join(format!("tmkms-e2e-{}-{run}-{name}", std::process::id()));
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => return Ok(dir),
+            // Left by a run that was killed and had our process id.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot create {}", dir.display())),
+        }
+    }
+}
+
 impl Sandbox {
     /// A new folder `tmkms-e2e-…` under the system's temporary folder: short, because a Unix socket's path may have 107 bytes only.
     ///
@@ -51,9 +66,7 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::new`].
     pub fn in_folder(parent: &Path, name: &str) -> Result<Self> {
-        let run = RUNS.fetch_add(1, Ordering::Relaxed);
-        let dir = parent.join(format!("tmkms-e2e-{}-{run}-{name}", std::process::id()));
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let dir = new_folder(parent, name)?;
         let mut watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "tmkms-e2e-watchdog"])
             .stdin(Stdio::piped())
