@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long trouble of the store is waited for within one request. A node waits 5 s for an answer and does not ask
+/// How long trouble of the store is waited for, counted from the request on. A node waits 5 s for an answer and does not ask
 /// again after an error: an early error loses the vote, a late answer loses the connection.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -123,16 +123,14 @@ impl Validator {
     /// Leave to sign: judged and committed. Refusals come at once; trouble of the store that may pass is waited for,
     /// with the guard free between the attempts, so that others are judged meanwhile.
     pub(crate) fn authorize(&self, request: &Statement, extension: Option<&Extension>) -> Result<Permit, Denied> {
-        let mut trouble_since = None;
+        let begun = Instant::now();
         loop {
             let result = self.guard.lock().authorize(request.clone(), extension.cloned());
             self.note_store(&result);
             match &result {
-                Err(Denied::Store(error)) if error.trouble.may_pass() => {
-                    let since = *trouble_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() + STORE_PAUSE > STORE_PATIENCE {
-                        return result;
-                    }
+                Err(Denied::Store(error))
+                    if error.trouble.may_pass() && begun.elapsed() + STORE_PAUSE <= STORE_PATIENCE =>
+                {
                     thread::sleep(STORE_PAUSE);
                 }
                 _ => return result,
