@@ -1,5 +1,6 @@
 //! The one operation that decides: judge, commit, permit.
 use crate::{Denied, Extension, Height, Identity, Permit, Record, Refusal, Statement, Store, StoreError, Trouble};
+use std::sync::Arc;
 
 /// What the rule allows for a request that it does not refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ enum Held {
 /// process. Sharing it needs a lock around the whole of it; `&mut self` makes everything from the judgement to
 /// the commit exclusive.
 pub struct Guard<S> {
-    identity: Identity,
+    identity: Arc<Identity>,
     max_height: Option<Height>,
     store: S,
     held: Held,
@@ -59,8 +60,13 @@ pub struct Guard<S> {
 impl<S: Store> Guard<S> {
     /// A guard that has not yet read its store. The store was opened for the same identity.
     #[must_use]
-    pub const fn new(identity: Identity, store: S) -> Self {
-        Self { identity, max_height: None, store, held: Held::Doubtful { acknowledged: None, attempted: None } }
+    pub fn new(identity: Identity, store: S) -> Self {
+        Self {
+            identity: Arc::new(identity),
+            max_height: None,
+            store,
+            held: Held::Doubtful { acknowledged: None, attempted: None },
+        }
     }
 
     /// Signs nothing above that height.
@@ -72,7 +78,7 @@ impl<S: Store> Guard<S> {
 
     /// Whose guard this is.
     #[must_use]
-    pub const fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
@@ -107,9 +113,9 @@ impl<S: Store> Guard<S> {
             Verdict::Advance => {
                 let next = Record::of(record.sequence() + 1, request.clone());
                 self.commit(next)?;
-                Ok(Permit::new(request, extension, false))
+                Ok(Permit::new(self.identity.clone(), request, extension, false))
             }
-            Verdict::Repeat(recorded) => Ok(Permit::new(recorded.clone(), extension, true)),
+            Verdict::Repeat(recorded) => Ok(Permit::new(self.identity.clone(), recorded.clone(), extension, true)),
         }
     }
 

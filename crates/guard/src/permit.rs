@@ -1,5 +1,6 @@
 //! The proof that bytes may be signed.
-use crate::{Extension, Position, Statement, Timestamp};
+use crate::{Extension, Identity, Position, Statement, Timestamp};
+use std::sync::Arc;
 
 /// Leave to sign exactly these bytes, once.
 ///
@@ -8,14 +9,26 @@ use crate::{Extension, Position, Statement, Timestamp};
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
+    identity: Arc<Identity>,
     statement: Statement,
     extension: Option<Extension>,
     repeat: bool,
 }
 
 impl Permit {
-    pub(crate) const fn new(statement: Statement, extension: Option<Extension>, repeat: bool) -> Self {
-        Self { statement, extension, repeat }
+    pub(crate) const fn new(
+        identity: Arc<Identity>,
+        statement: Statement,
+        extension: Option<Extension>,
+        repeat: bool,
+    ) -> Self {
+        Self { identity, statement, extension, repeat }
+    }
+
+    /// Whose record was committed: only this key may sign.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The bytes of the vote or proposal: length-delimited canonical message.

@@ -73,6 +73,7 @@ fn a_higher_position_is_committed_and_signed_as_asked() {
         let wanted = Ask::new(height, round, step, A, 10);
         let permit = ask(&mut guard, wanted).unwrap();
         assert_eq!(permit.sign_bytes(), wanted.sign_bytes(CHAIN));
+        assert_eq!(*permit.identity(), identity());
         assert_eq!(guard.acknowledged().unwrap().statement(), Some(&wanted.statement()));
     }
 }

@@ -1,6 +1,6 @@
 //! What signs for one key on one chain: its guard, its key, and the patience with a store in trouble.
 use crate::keyring::{Keyring, RegisterError, SharedGuard};
-use crate::keys::{ConsensusKey, PublicKey};
+use crate::keys::{ConsensusKey, ForeignPermit, PublicKey};
 use crate::metrics::{Metrics, ValidatorMetrics};
 use crate::session::Asked;
 use guard::{ChainId, Denied, Extension, Height, Identity, NotCanonical, Permit, Position, Statement, Store};
@@ -52,6 +52,8 @@ pub enum Unsigned {
     },
     /// Our two readings of a request differ: `privval` wrote sign bytes that `guard` does not take.
     NotCanonical(NotCanonical),
+    /// A guard was paired with another's key.
+    ForeignPermit(ForeignPermit),
 }
 
 impl fmt::Display for Unsigned {
@@ -59,6 +61,7 @@ impl fmt::Display for Unsigned {
         match self {
             Self::Denied { denied, .. } => denied.fmt(f),
             Self::NotCanonical(error) => error.fmt(f),
+            Self::ForeignPermit(error) => error.fmt(f),
         }
     }
 }
@@ -68,6 +71,12 @@ impl std::error::Error for Unsigned {}
 impl From<NotCanonical> for Unsigned {
     fn from(error: NotCanonical) -> Self {
         Self::NotCanonical(error)
+    }
+}
+
+impl From<ForeignPermit> for Unsigned {
+    fn from(error: ForeignPermit) -> Self {
+        Self::ForeignPermit(error)
     }
 }
 

@@ -27,7 +27,7 @@ fn subject_that_holds_a_key() {
     let algorithm = std::env::var(ALGORITHM).unwrap().parse().ok();
     let key = ConsensusKey::read(Path::new(&path), KeyFormat::Base64, algorithm).ok().unwrap();
     wait_after("read");
-    let _ = std::hint::black_box(key.sign(permit()));
+    let _ = std::hint::black_box(key.sign(permit(&key)).unwrap());
     wait_after("signed");
     drop(key);
     wait_after("dropped");
@@ -52,10 +52,13 @@ impl Store for Yes {
 }
 
 /// For a nil precommit at height 3, round 2 (a vector of the golden files).
-fn permit() -> Permit {
+fn permit(key: &ConsensusKey) -> Permit {
     let hex = "2b08021103000000000000001902000000000000002a0608f49a8ded05320d746573745f636861696e5f6964";
     let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
-    let identity = Identity { chain_id: ChainId::try_from("test_chain_id").unwrap(), public_key: [1; 32].into() };
+    let identity = Identity {
+        chain_id: ChainId::try_from("test_chain_id").unwrap(),
+        public_key: key.public_key().as_bytes().into(),
+    };
     Guard::new(identity, Yes).authorize(Statement::parse(&bytes).unwrap(), None).unwrap()
 }
 

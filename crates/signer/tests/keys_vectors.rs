@@ -57,7 +57,7 @@ fn sign(key: &ConsensusKey, statement: Statement, extension: Option<Extension>) 
     let chain_id = ChainId::try_from(statement.chain_id()).ok()?;
     let identity = Identity { chain_id, public_key: key.public_key().as_bytes().into() };
     let mut guard = Guard::new(identity, NeverSigned(Record::floor(0, guard::Position::end_of(Height::ZERO))));
-    guard.authorize(statement, extension).ok().map(|permit| key.sign(permit))
+    guard.authorize(statement, extension).ok().and_then(|permit| key.sign(permit).ok())
 }
 
 #[test]
@@ -170,4 +170,17 @@ fn vote_extensions_are_signed_as_go_signs_them() {
         let has_extensions = !matches!(line, "v0.34" | "v0.37");
         assert_eq!(signed >= 10, has_extensions, "{line}: {signed} extension signatures were compared");
     }
+}
+
+#[test]
+fn a_key_does_not_sign_what_was_allowed_to_another() {
+    let key = |seed: u8| ConsensusKey::decode(&[seed; 32], KeyFormat::Raw, None).ok().unwrap();
+    let hex = "2b08021103000000000000001902000000000000002a0608f49a8ded05320d746573745f636861696e5f6964";
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+    let chain_id = ChainId::try_from("test_chain_id").unwrap();
+    let identity = Identity { chain_id, public_key: key(1).public_key().as_bytes().into() };
+    let mut guard = Guard::new(identity, NeverSigned(Record::never_signed()));
+    let mut permit = || guard.authorize(Statement::parse(&bytes).unwrap(), None).unwrap();
+    assert!(key(2).sign(permit()).is_err());
+    assert!(key(1).sign(permit()).is_ok());
 }

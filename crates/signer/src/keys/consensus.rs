@@ -3,6 +3,7 @@ use super::buffer::with_cleared_stack;
 use super::pair::{self, KeyPair};
 use super::{Algorithm, KeyFileError, KeyFormat, Problem, PublicKey, decode, file};
 use guard::{Permit, Timestamp};
+use std::fmt;
 use std::path::Path;
 
 /// What a [`Permit`] became.
@@ -15,6 +16,18 @@ pub struct Signed {
     /// The timestamp inside what was signed, which the answer has to carry: the recorded one of a repeat.
     pub timestamp: Timestamp,
 }
+
+/// A permit was made for another key: a mistake of ours, never a peer's or an operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignPermit;
+
+impl fmt::Display for ForeignPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("internal error: the leave to sign was given for another key; nothing was signed")
+    }
+}
+
+impl std::error::Error for ForeignPermit {}
 
 /// A validator's consensus key.
 ///
@@ -54,8 +67,8 @@ pub struct Signed {
 /// The same words compile with what is allowed:
 ///
 /// ```
-/// fn signs_a_permit(key: &signer::keys::ConsensusKey, permit: guard::Permit) -> signer::keys::Signed {
-///     key.sign(permit)
+/// fn signs_a_permit(key: &signer::keys::ConsensusKey, permit: guard::Permit) -> Option<signer::keys::Signed> {
+///     key.sign(permit).ok()
 /// }
 /// fn public_half(key: &signer::keys::ConsensusKey) -> String {
 ///     format!("{:?} {}", key.public_key().clone(), key.public_key())
@@ -103,14 +116,19 @@ impl ConsensusKey {
     /// Signs what the permit allows, and uses it up: the vote's or proposal's bytes, and the extension's if it has one.
     ///
     /// Ed25519 signs the bytes themselves; secp256k1 signs their SHA-256, deterministically (RFC 6979), with low S.
+    ///
+    /// # Errors
+    /// [`ForeignPermit`] when the permit is another key's: its record says nothing of what this key has signed.
     #[allow(clippy::needless_pass_by_value)] // A permit is leave to sign once: it ends here.
-    #[must_use]
-    pub fn sign(&self, permit: Permit) -> Signed {
-        Signed {
+    pub fn sign(&self, permit: Permit) -> Result<Signed, ForeignPermit> {
+        if *permit.identity().public_key != *self.public.as_bytes() {
+            return Err(ForeignPermit);
+        }
+        Ok(Signed {
             signature: self.secret.sign(permit.sign_bytes()),
             extension_signature: permit.extension_sign_bytes().map(|bytes| self.secret.sign(bytes)),
             timestamp: permit.timestamp(),
-        }
+        })
     }
 
     fn of(pair: &KeyPair) -> Result<Self, Problem> {

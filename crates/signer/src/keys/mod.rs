@@ -18,7 +18,7 @@ mod json;
 mod pair;
 mod public;
 
-pub use consensus::{ConsensusKey, Signed};
+pub use consensus::{ConsensusKey, ForeignPermit, Signed};
 pub use decode::KeyFormat;
 pub use error::{KeyFileError, Problem, Shape};
 pub use file::{MAX_KEY_FILE_BYTES, generate, import};

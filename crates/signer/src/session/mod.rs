@@ -148,7 +148,7 @@ impl Session {
                 let code = match &unsigned {
                     Unsigned::NotCanonical(_) => code::INVALID,
                     Unsigned::Denied { denied: Denied::Refused(_), .. } => code::REFUSED,
-                    Unsigned::Denied { .. } => code::STORE,
+                    Unsigned::Denied { .. } | Unsigned::ForeignPermit(_) => code::STORE,
                 };
                 let text = unsigned.to_string();
                 self.report.unsigned(&unsigned, &text);
@@ -169,7 +169,7 @@ impl Session {
         let extension = self.validator.extension_to_sign(asked).map(|bytes| Extension::parse(bytes.into_boxed_slice()));
         let permit = self.validator.authorize(&statement, extension.transpose()?.as_ref()).map_err(denied)?;
         let (position, is_repeat) = (permit.position(), permit.is_repeat());
-        let signed = self.validator.key().sign(permit);
+        let signed = self.validator.key().sign(permit)?;
         self.report.signed(position, is_repeat);
         Ok(signed)
     }

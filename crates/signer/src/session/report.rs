@@ -59,6 +59,7 @@ impl Report {
     /// What was not signed, by whose fault.
     pub(super) fn unsigned(&mut self, unsigned: &Unsigned, text: &str) {
         match unsigned {
+            Unsigned::ForeignPermit(_) => self.invalid("foreign_permit", text),
             Unsigned::NotCanonical(_) => self.invalid("not_canonical", text),
             Unsigned::Denied { position, denied: Denied::Refused(refusal) } => self.refused(Some(*position), refusal),
             Unsigned::Denied { position, .. } => self.unsaved(*position, text),
