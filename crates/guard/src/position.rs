@@ -146,7 +146,11 @@ impl Position {
 }
 
 impl fmt::Display for Position {
+    /// A height as a whole is said in words: its largest round means nothing to a person.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::end_of(self.height) {
+            return write!(f, "the end of height {}", self.height);
+        }
         write!(f, "{}/{}/{}", self.height, self.round, self.step)
     }
 }

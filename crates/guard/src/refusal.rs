@@ -75,6 +75,9 @@ impl fmt::Display for Refusal {
             Self::BytesUnknown { position } => {
                 write!(f, "position {position} was already used, and what was signed there is not known")
             }
+            Self::Regression { recorded, requested } if *recorded == Position::end_of(recorded.height) => {
+                write!(f, "nothing at or below height {} may be signed, asked for {requested}", recorded.height)
+            }
             Self::Regression { recorded, requested } => {
                 let what = if requested.height < recorded.height {
                     "height"
