@@ -1,7 +1,7 @@
 //! The state files that a configuration names: what is wrong with one, and the command that mends it.
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
-use guard::{Height, Position};
+use guard::{Height, Position, Record};
 use std::path::Path;
 use store::file::{Inspection, inspect, slot::Owner};
 use store::{Problem, StateError};
@@ -58,6 +58,14 @@ pub(crate) fn up_to(position: Position) -> String {
             format!("nothing at or below height {height} will be signed")
         }
         _ => format!("nothing at or below {position} will be signed"),
+    }
+}
+
+/// What a record says, in words.
+pub(crate) fn meaning(record: &Record) -> String {
+    match record.statement() {
+        Some(_) => format!("last signed {}", record.position()),
+        None => up_to(record.position()),
     }
 }
 

@@ -1,5 +1,5 @@
 //! A checked configuration in words: what will be signed, with what, and for whom.
-use super::{Chain, Config, KeyFile};
+use super::{Chain, Config, KeyFile, LogFormat, LogLevel, LogSettings};
 use signer::SignExtensions;
 use signer::keys::{Algorithm, KeyFormat};
 use std::fmt;
@@ -11,7 +11,7 @@ impl fmt::Display for Config {
             let seconds = metrics.unhealthy_after.as_secs();
             writeln!(f, "metrics on http://{}/metrics, unhealthy after {seconds} s without a vote", metrics.listen)?;
         }
-        writeln!(f, "log as {:?} from {:?} on", self.log.format, self.log.level)?;
+        writeln!(f, "{}", self.log)?;
         for warning in &self.warnings {
             writeln!(f, "warning: {}:{}: {}", self.path.display(), warning.place, warning.message)?;
             if !warning.help.is_empty() {
@@ -40,6 +40,22 @@ fn write_chain(f: &mut fmt::Formatter<'_>, chain: &Chain) -> fmt::Result {
         writeln!(f, "  validator   {} (timeout {} s{once})", validator.endpoint, validator.timeout.as_secs())?;
     }
     Ok(())
+}
+
+impl fmt::Display for LogSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let format = match self.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "JSON",
+        };
+        let levels = match self.level {
+            LogLevel::Error => "errors alone",
+            LogLevel::Warn => "errors and warnings",
+            LogLevel::Info => "errors, warnings and connections",
+            LogLevel::Debug => "everything, each signature too",
+        };
+        write!(f, "log as {format}: {levels}")
+    }
 }
 
 impl fmt::Display for KeyFile {

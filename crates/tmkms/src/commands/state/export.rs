@@ -65,13 +65,7 @@ impl Export {
                 Vec::new()
             }
         };
-        writeln!(
-            out,
-            "wrote {}: the last position signed on {} is {}",
-            self.file.display(),
-            chain.id,
-            record.position()
-        )?;
+        writeln!(out, "wrote {}: {} on {}", self.file.display(), crate::state::meaning(&record), chain.id)?;
         for note in notes {
             writeln!(out, "  note: {note}")?;
         }

@@ -145,14 +145,19 @@ impl Import {
         let path = &chain.state_file.resolved;
         let fail = |error: StateError| crate::state::failure(chain, self.config.path(), &error);
         let lowering = if self.force { Lowering::Allow } else { Lowering::Refuse };
-        let position = record.position();
         match FileStore::create(path, owner, record) {
             Ok(()) => {
-                writeln!(out, "made {}: the last position signed on {} is {position}", path.display(), chain.id)?;
+                writeln!(out, "made {}: {} on {}", path.display(), crate::state::meaning(record), chain.id)?;
             }
             Err(StateError { problem: Problem::Exists, .. }) => {
                 let replaced = FileStore::replace(path, owner, record, lowering).map_err(fail)?;
-                writeln!(out, "replaced the record in {}: the last position signed is {position}", path.display())?;
+                writeln!(
+                    out,
+                    "replaced the record in {}: {} on {}",
+                    path.display(),
+                    crate::state::meaning(record),
+                    chain.id
+                )?;
                 writeln!(out, "  the old file is kept as {}", replaced.backup.display())?;
             }
             Err(error) => return Err(fail(error)),

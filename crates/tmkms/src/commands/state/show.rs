@@ -83,13 +83,20 @@ fn add_record(value: &mut Value, record: &Record) {
     value["round"] = position.round.get().into();
     value["step"] = position.step.name().into();
     value["signed"] = record.statement().map(|statement| statement.content().to_string()).into();
-    value["meaning"] = meaning(record).into();
+    value["meaning"] = crate::state::meaning(record).into();
 }
 
-fn meaning(record: &Record) -> String {
-    match record.statement() {
-        Some(_) => format!("last signed {}", record.position()),
-        None => crate::state::up_to(record.position()),
+/// The sequence counts every change of the record, the epoch every opening by a signer or a command.
+fn history(sequence: &Value, epoch: &Value) -> String {
+    let times = |count: &Value| match count.as_u64() {
+        Some(1) => "once".to_owned(),
+        _ => format!("{count} times"),
+    };
+    match (sequence.as_u64(), epoch.as_u64()) {
+        (Some(0), Some(0)) => "new, not opened yet".to_owned(),
+        (_, Some(0)) => format!("changed {}, not opened yet", times(sequence)),
+        (Some(0), _) => format!("opened {}, not changed yet", times(epoch)),
+        _ => format!("changed {}, opened {}", times(sequence), times(epoch)),
     }
 }
 
@@ -104,7 +111,7 @@ fn write_state(state: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "  signed  {}", text("signed"))?;
     }
     if state["sequence"].is_u64() {
-        writeln!(out, "  number  {} (opening {})", state["sequence"], state["epoch"])?;
+        writeln!(out, "  history {}", history(&state["sequence"], &state["epoch"]))?;
     }
     if state["problem"].is_string() {
         writeln!(out, "  problem {}", text("problem"))?;
