@@ -95,6 +95,40 @@ fn a_cache_that_shows_what_the_disk_lost_is_written_again_before_it_is_believed(
 }
 
 #[test]
+fn a_cache_that_lets_go_of_what_the_disk_lost_is_not_taken_for_another_writer() {
+    // A sync failed, the process was killed, and the cache still shows the record that the disk lost; the next opening's
+    // first sync fails too, and now the cache is read from the disk again. What was read at opening still counts.
+    let (disk, mut store) = holding_one();
+    disk.fail_next(Fault::SyncError { kept: 0, cache_lies: true });
+    store.commit(&nth(1, 1), &nth(2, 1)).unwrap_err();
+    drop(store);
+    let mut store = disk.open().unwrap();
+    disk.fail_next(Fault::SyncError { kept: 0, cache_lies: false });
+    assert_eq!(store.recover().unwrap_err().trouble, Trouble::Failed);
+    assert_eq!(store.recover().unwrap(), nth(2, 1));
+    assert_eq!(Handle::new(disk.0.borrow().durable, 0).open().unwrap().recover().unwrap(), nth(2, 1));
+    let _ = store.commit(&nth(2, 1), &nth(3, 1)).unwrap();
+}
+
+#[test]
+fn between_opening_and_the_first_recovery_nothing_of_a_stranger_is_believed() {
+    let stranger = Owner { pub_key: "AAAA".to_owned(), ..owner() };
+    for (content, trouble) in [
+        (encode(&stranger, 0, &nth(9, 1)).unwrap(), Trouble::Superseded),
+        (encode(&owner(), 9, &nth(9, 1)).unwrap(), Trouble::Superseded), // a later opening
+        (encode(&owner(), 0, &nth(1, 2)).unwrap(), Trouble::Superseded), // another record of the sequence that is held
+        ([0; SLOT_BYTES], Trouble::Damaged),
+    ] {
+        let (disk, store) = holding_one();
+        drop(store);
+        let mut store = disk.open().unwrap();
+        disk.0.borrow_mut().cache[..SLOT_BYTES].copy_from_slice(&content);
+        assert_eq!(store.recover().unwrap_err().trouble, trouble);
+        assert!(!disk.0.borrow().calls.contains(&"write"));
+    }
+}
+
+#[test]
 fn a_repeated_commit_succeeds_without_writing_and_only_while_nothing_is_in_doubt() {
     let (disk, mut store) = holding_one();
     let _ = store.commit(&Record::never_signed(), &nth(1, 1)).unwrap();
@@ -138,7 +172,7 @@ fn what_another_wrote_into_the_file_is_noticed_by_the_next_commit_and_stays_noti
             (newer(&owner(), 77), Trouble::Superseded, "epoch 77), this opening has epoch 1"),
             (newer(&owner(), 1), Trouble::Superseded, "sequence 9"),
             (newer(&stranger, 1), Trouble::Superseded, "the state of key AAAA"),
-            (encode(&owner(), 0, &Record::never_signed()).unwrap(), Trouble::Superseded, "0/2147483647/precommit"),
+            (encode(&owner(), 0, &Record::never_signed()).unwrap(), Trouble::Superseded, "the end of height 0"),
             ([b'x'; SLOT_BYTES], Trouble::Damaged, "overwritten"),
             ([0; SLOT_BYTES], Trouble::Damaged, "it is blank"),
         ] {

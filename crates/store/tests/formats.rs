@@ -237,7 +237,9 @@ fn positions() -> impl Strategy<Value = Position> {
 
 fn config() -> ProptestConfig {
     let persistence = FileFailurePersistence::Direct("tests/formats.regressions");
-    ProptestConfig { cases: 2_000, failure_persistence: Some(Box::new(persistence)), ..ProptestConfig::default() }
+    // `PROPTEST_CASES` can ask for more.
+    let cases = ProptestConfig::default().cases.max(2_000);
+    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..ProptestConfig::default() }
 }
 
 proptest! {

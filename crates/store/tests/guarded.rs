@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use store::FileStore;
 
 /// What happens next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     /// A node asks for a vote.
     Ask { height: u64, round: u64, precommit: bool, block: u8, seconds: u64 },
@@ -64,7 +64,7 @@ impl World {
         self.guard.as_mut()
     }
 
-    fn ask(&mut self, request: Statement) {
+    fn ask(&mut self, request: &Statement) {
         let Some(guard) = self.guard() else { return };
         let answer = guard.authorize(request.clone(), None);
         if guard.is_ready() {
@@ -73,7 +73,7 @@ impl World {
         match answer {
             Ok(permit) => {
                 let allowed = Statement::parse(permit.sign_bytes()).unwrap();
-                assert!(allowed.equals_but_for_time(&request), "another message than was asked for");
+                assert!(allowed.equals_but_for_time(request), "another message than was asked for");
                 let signed = self.signed.entry(permit.position()).or_insert_with(|| allowed.clone());
                 assert_eq!(signed.bytes(), allowed.bytes(), "two different messages at {}", permit.position());
                 self.signatures += 1;
@@ -101,7 +101,7 @@ impl World {
         match event {
             Event::Ask { height, round, precommit, block, seconds } => {
                 let step = if precommit { Step::Precommit } else { Step::Prevote };
-                self.ask(vote(height, round, step, block, seconds));
+                self.ask(&vote(height, round, step, block, seconds));
             }
             Event::Fail { seed } => self.disk.fail_next(Dice::new(seed).fault()),
             Event::Kill => self.guard = None,
@@ -119,7 +119,9 @@ impl World {
 
 fn config() -> ProptestConfig {
     let persistence = FileFailurePersistence::Direct("tests/guarded.regressions");
-    ProptestConfig { cases: 2_000, failure_persistence: Some(Box::new(persistence)), ..ProptestConfig::default() }
+    // `PROPTEST_CASES` can ask for more.
+    let cases = ProptestConfig::default().cases.max(2_000);
+    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -80,16 +80,19 @@ fn one_damaged(slot: usize, bad: BadSlot, survivor: &Held) -> Problem {
     Problem::OneSlotDamaged { slot, bad, survivor: survivor.record.position() }
 }
 
-/// Two slots that check out were written one after the other, so the later one is of a higher position; or one
-/// is a copy of the other.
-fn winner(first: Held, second: Held) -> Result<(usize, Held), Problem> {
+/// Two slots that check out were written one after the other, so the later one is of a higher position and of no
+/// earlier opening; or one is a copy of the other.
+pub(super) fn agree(first: &Held, second: &Held) -> bool {
     let (a, b) = (&first.record, &second.record);
-    let agree = match a.sequence().cmp(&b.sequence()) {
+    match a.sequence().cmp(&b.sequence()) {
         std::cmp::Ordering::Less => a.position() < b.position() && first.epoch <= second.epoch,
         std::cmp::Ordering::Equal => a == b,
         std::cmp::Ordering::Greater => a.position() > b.position() && first.epoch >= second.epoch,
-    };
-    if !agree {
+    }
+}
+
+fn winner(first: Held, second: Held) -> Result<(usize, Held), Problem> {
+    if !agree(&first, &second) {
         return Err(Problem::Contradiction { held: [Box::new(first.record), Box::new(second.record)] });
     }
     Ok(if second.rank() > first.rank() { (1, second) } else { (0, first) })

@@ -36,6 +36,10 @@
 //!    the same record. A cut between the recovery and the first commit finds two copies of one record. A second
 //!    opening after such a cut takes an epoch that is higher again or, if the copy was lost, the same one; the
 //!    lost copy's opening had acknowledged nothing under it, so no two openings ever acknowledge under one epoch.
+//!    What opening read may itself have been in the cache only (2., and the process was killed). Then nothing was
+//!    acknowledged for it, and signing no lower than it is harmless; so until the first recovery ended well, the higher of
+//!    what was read at opening and what is read now counts, and both slots are written. From then on both are known
+//!    to be on the disk, and what appears there unasked was someone else's doing.
 //! 5. **Creation** is not in place: a complete file is synced under another name, then linked to its own, then the
 //!    directory is synced. There is no file, or all of it. [`FileStore::repair`] and [`FileStore::replace`] do the same with `rename`, after
 //!    the old file got a second name that stays.
@@ -67,7 +71,7 @@ pub use medium::{Medium, Place, StateFile};
 
 use error::failed;
 use guard::{Committed, Identity, Record, Store, StoreError, Trouble};
-use slot::{MAX_EPOCH, Owner, SLOT_BYTES, SlotBytes};
+use slot::{Held, MAX_EPOCH, Owner, SLOT_BYTES, SlotBytes};
 use std::path::{Path, PathBuf};
 
 /// An opening of a state file: a [`guard::Store`] for one identity, alone with the file until it is dropped.
@@ -86,6 +90,8 @@ pub struct FileStore<M = StateFile> {
     attempts: Vec<Attempt>,
     /// Whether a recovery ended well, and nothing failed since.
     settled: bool,
+    /// Whether no recovery of this opening ended well yet: what was read at opening may have been in the cache only.
+    fresh: bool,
 }
 
 struct Current {
@@ -141,6 +147,7 @@ impl<M: Medium> FileStore<M> {
             current: Current { slot, epoch: held.epoch, record: held.record },
             attempts: Vec::new(),
             settled: false,
+            fresh: true,
         })
     }
 
@@ -218,6 +225,7 @@ impl<M: Medium> FileStore<M> {
         self.attempts.clear();
         self.current = current;
         self.settled = true;
+        self.fresh = false;
     }
 
     /// Encodes with this opening's epoch.
@@ -231,7 +239,10 @@ impl<M: Medium> FileStore<M> {
     /// Compares what was read with what may be there, and finds the record that won, with its bytes.
     ///
     /// A slot holds what is expected of it; or, if something was tried on it since, that; or it is torn, which then was
-    /// our doing. Anything else was someone else's.
+    /// our doing. Before the first recovery ended well, what was expected may never have reached the disk (an earlier
+    /// opening's sync failed, and it was killed); when the cache lets go of it, what an earlier opening left
+    /// reappears. It is not older than what was acknowledged, and what was read at opening still counts if it is
+    /// higher. Anything else was someone else's.
     fn winner_in(&self, found: &ImageBytes) -> Result<(Current, SlotBytes), StoreError> {
         let Current { slot, epoch, ref record } = self.current;
         let mut winner = Current { slot, epoch, record: record.clone() };
@@ -245,7 +256,7 @@ impl<M: Medium> FileStore<M> {
             match slot::decode(here) {
                 Ok(held) => {
                     let known = tried().any(|attempt| attempt.record == held.record && attempt.epoch == held.epoch);
-                    if !known || held.owner != self.owner {
+                    if held.owner != self.owner || !(known || self.may_reappear(&held)) {
                         return Err(self.unexpected(found, index));
                     }
                     if held.rank() > (winner.record.sequence(), winner.epoch) {
@@ -258,6 +269,13 @@ impl<M: Medium> FileStore<M> {
             }
         }
         Ok((winner, bytes))
+    }
+
+    /// Whether an earlier opening can have left that beside what was read at opening.
+    fn may_reappear(&self, held: &Held) -> bool {
+        let Current { epoch, ref record, .. } = self.current;
+        let current = Held { owner: self.owner.clone(), epoch, record: record.clone() };
+        self.fresh && held.epoch < self.epoch && image::agree(held, &current)
     }
 
     /// Everything that a commit demands before it writes.
