@@ -35,19 +35,32 @@ pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failu
         | Problem::OneSlotDamaged { .. }
         | Problem::BothSlotsDamaged { .. }
         | Problem::Contradiction { .. } => format!("tmkms state repair {on} --height H"),
-        Problem::Foreign { format: Some(_) } => format!("tmkms state import {on} --from FORMAT FILE"),
+        Problem::Foreign { format: Some(format) } => import_in_place(&error.path, format.name(), &on),
         _ => String::new(),
     };
     let message = match &error.problem {
-        // The general remedy of the store's text is the help's, with the names put in.
+        // The general remedies of the store's texts are the help's, with the names put in.
         Problem::Missing => format!(
             "chain {}: the state file {} is missing, and starting never makes one",
             chain.id,
             error.path.display()
         ),
+        Problem::Foreign { format: Some(format) } => {
+            format!("chain {}: {} is not a state file of this program, but {format}", chain.id, error.path.display())
+        }
         _ => format!("chain {}: {error}", chain.id),
     };
     Failure::new(Exit::State, message, help)
+}
+
+/// Another signer's state stands where ours belongs: the ordinary case where its configuration is used on. Ours takes
+/// its name, so that the other signer, started by mistake, cannot read it and stops.
+fn import_in_place(path: &Path, format: &str, on: &str) -> String {
+    let old = path.display().to_string();
+    let (old, kept) = (shell_word(&old), shell_word(&format!("{old}.{format}")));
+    format!(
+        "stop that signer for good, then run `mv {old} {kept}` and `tmkms state import {on} --from {format} {kept}`"
+    )
 }
 
 /// What a record without bytes at that position says. One of a height as a whole is not shown with its largest round.
