@@ -186,7 +186,7 @@ pub(crate) fn describe(chain: &signer::metrics::ChainSnapshot) -> String {
         State::Signing => format!("signing, last {since:.1} s ago"),
         State::Waiting if nodes > 0 => "connected, not yet asked for a signature".to_owned(),
         State::Waiting => "starting, no node is connected yet".to_owned(),
-        State::Unconnected => "no node was connected since the start".to_owned(),
+        State::Unconnected => "no node is connected, and none asked for a signature since the start".to_owned(),
         State::Stalled => {
             format!("no signature for {since:.0} s, {nodes} of {} nodes connected", chain.connections.len())
         }

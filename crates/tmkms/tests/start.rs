@@ -22,9 +22,14 @@ struct House {
 impl House {
     /// A free port is the kernel's to choose; the signer's log says which it was.
     fn new(extra: &str) -> Self {
-        Self::with_metrics("127.0.0.1:0", extra)
+        Self::with_metrics("listen = \"127.0.0.1:0\"", extra)
     }
 
+    fn listening(address: &str) -> Self {
+        Self::with_metrics(&format!("listen = \"{address}\""), "")
+    }
+
+    /// `metrics` is what stands in that section.
     fn with_metrics(metrics: &str, extra: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
@@ -34,7 +39,7 @@ impl House {
         let config = format!(
             "[[chain]]\nid = \"test-1\"\nkey_format = {{ type = \"hex\" }}\nstate_file = \"state.json\"\n\
              [[providers.softsign]]\nchain_ids = [\"test-1\"]\npath = \"consensus.key\"\n\
-             [metrics]\nlisten = \"{metrics}\"\n\
+             [metrics]\n{metrics}\n\
              [[validator]]\nchain_id = \"test-1\"\naddr = \"unix://node.sock\"\n{extra}\n"
         );
         std::fs::write(folder.join("tmkms.toml"), config).unwrap();
@@ -141,6 +146,19 @@ fn ping(stream: &mut UnixStream) {
     assert_eq!(answer, [0x02, 0x42, 0x00]);
 }
 
+/// Has a nil prevote signed: the message of CometBFT's `privval/types.proto`, byte by byte.
+fn prevote(stream: &mut UnixStream, height: u8) {
+    let mut vote = vec![0x08, 1, 0x10, height, 0x2a, 2, 0x08, 1, 0x32, 20];
+    vote.extend([1; 20]);
+    let inner = [&[0x0a, vote.len() as u8], &vote[..], &[0x12, 6], b"test-1"].concat();
+    let frame = [&[inner.len() as u8 + 2, 0x1a, inner.len() as u8], &inner[..]].concat();
+    stream.write_all(&frame).unwrap();
+    let mut answer = [0; 512];
+    let length = stream.read(&mut answer).unwrap();
+    // SignedVoteResponse: field 1 is the vote, field 2 an error.
+    assert_eq!((answer[1], answer[3]), (0x22, 0x0a), "{:?}", String::from_utf8_lossy(&answer[..length]));
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -167,6 +185,57 @@ fn a_running_signer_is_seen_from_outside_and_ends_cleanly_at_a_signal() {
     }
     let log = std::fs::read_to_string(house.folder.join("log")).unwrap();
     assert!(log.contains("stopped") && !log.contains(TEST_KEY), "{log}");
+}
+
+/// Waits until `/healthz` fails, and gives its reason; `tmkms status` must say the same and exit with 1.
+fn sick(house: &House, signer: &Signer) -> String {
+    let until = Instant::now() + LIMIT;
+    let answer = loop {
+        let answer = signer.get("/healthz");
+        if !answer.starts_with("HTTP/1.1 200") {
+            break answer;
+        }
+        assert!(Instant::now() < until, "it stays healthy: {answer}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    let status = house.run(&["status", "--address", &signer.metrics.to_string()]);
+    assert_eq!(status.status.code(), Some(1));
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let reason = body.strip_prefix("test-1: ").unwrap().trim_end().to_owned();
+    // Between the two questions a second may have passed, so the number is left out.
+    let tail = reason.split(" s, ").last().unwrap();
+    let error = text(&status.stderr);
+    assert!(error.starts_with("error: chain test-1: ") && error.contains(tail), "{error} against {reason}");
+    reason
+}
+
+#[test]
+fn health_fails_when_votes_stop_though_the_node_is_connected() {
+    let house = House::with_metrics("listen = \"127.0.0.1:0\"\nunhealthy_after = 3", "");
+    let signer = house.start();
+    let mut node = house.accept();
+    prevote(&mut node, 7);
+    assert!(signer.get("/healthz").starts_with("HTTP/1.1 200"));
+    let reason = sick(&house, &signer);
+    assert!(reason.starts_with("no signature for ") && reason.ends_with(" s, 1 of 1 nodes connected"), "{reason}");
+    assert!(signer.get("/status").contains("\"state\":\"stalled\""));
+    ping(&mut node);
+    prevote(&mut node, 8);
+    assert!(signer.get("/healthz").starts_with("HTTP/1.1 200"), "a vote heals it");
+}
+
+#[test]
+fn health_fails_when_no_node_was_ever_connected() {
+    let house = House::with_metrics("listen = \"127.0.0.1:0\"\nunhealthy_after = 3", "");
+    // The socket stays, but nobody listens on it any more.
+    let socket = house.folder.join("node.sock");
+    std::fs::remove_file(&socket).unwrap();
+    drop(UnixListener::bind(&socket).unwrap());
+    let signer = house.start();
+    assert!(signer.get("/healthz").starts_with("HTTP/1.1 200"), "it has some seconds to find its node");
+    assert_eq!(sick(&house, &signer), "no node is connected, and none asked for a signature since the start");
+    assert!(signer.get("/status").contains("\"state\":\"unconnected\""));
 }
 
 #[test]
@@ -207,7 +276,7 @@ fn with_reconnect_it_comes_back() {
 
 #[test]
 fn status_says_that_nobody_answers() {
-    let house = House::with_metrics("127.0.0.1:1", "");
+    let house = House::listening("127.0.0.1:1");
     let output = house.run(&["status"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("error: cannot ask the signer at 127.0.0.1:1: "));
@@ -216,7 +285,7 @@ fn status_says_that_nobody_answers() {
 #[test]
 fn status_says_that_someone_else_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let house = House::with_metrics(&listener.local_addr().unwrap().to_string(), "");
+    let house = House::listening(&listener.local_addr().unwrap().to_string());
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 1024]);
@@ -230,7 +299,7 @@ fn status_says_that_someone_else_answers() {
 #[test]
 fn a_taken_metrics_port_is_an_error_and_not_a_silent_lack() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    let house = House::with_metrics(&other.local_addr().unwrap().to_string(), "");
+    let house = House::listening(&other.local_addr().unwrap().to_string());
     let output = house.run(&["start"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("cannot serve the metrics on"), "{}", text(&output.stderr));
