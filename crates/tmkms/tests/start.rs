@@ -148,15 +148,16 @@ fn ping(stream: &mut UnixStream) {
 
 /// Has a nil prevote signed: the message of CometBFT's `privval/types.proto`, byte by byte.
 fn prevote(stream: &mut UnixStream, height: u8) {
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
     let mut vote = vec![0x08, 1, 0x10, height, 0x2a, 2, 0x08, 1, 0x32, 20];
     vote.extend([1; 20]);
-    let inner = [&[0x0a, vote.len() as u8], &vote[..], &[0x12, 6], b"test-1"].concat();
-    let frame = [&[inner.len() as u8 + 2, 0x1a, inner.len() as u8], &inner[..]].concat();
+    let inner = [&[0x0a, length(&vote)], &vote[..], &[0x12, 6], b"test-1"].concat();
+    let frame = [&[length(&inner) + 2, 0x1a, length(&inner)], &inner[..]].concat();
     stream.write_all(&frame).unwrap();
     let mut answer = [0; 512];
-    let length = stream.read(&mut answer).unwrap();
+    let read = stream.read(&mut answer).unwrap();
     // SignedVoteResponse: field 1 is the vote, field 2 an error.
-    assert_eq!((answer[1], answer[3]), (0x22, 0x0a), "{:?}", String::from_utf8_lossy(&answer[..length]));
+    assert_eq!((answer[1], answer[3]), (0x22, 0x0a), "{:?}", String::from_utf8_lossy(&answer[..read]));
 }
 
 fn text(bytes: &[u8]) -> String {
