@@ -2,6 +2,7 @@
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use guard::{Height, Position, Record};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use store::file::{Inspection, inspect, slot::Owner};
 use store::{Problem, StateError};
@@ -85,8 +86,15 @@ pub(crate) fn meaning(record: &Record) -> String {
 /// Looks at a chain's state without a lock, and says why it would not open for that owner.
 pub(crate) fn look(chain: &Chain, owner: Option<&Owner>) -> Result<(Inspection, Option<Problem>), StateError> {
     let mut seen = inspect(&chain.state_file.resolved)?;
-    let problem = seen.problem.take().or_else(|| foreign_owner(&seen, owner));
+    let problem = loose_mode(&chain.state_file.resolved).or_else(|| seen.problem.take());
+    let problem = problem.or_else(|| foreign_owner(&seen, owner));
     Ok((seen, problem))
+}
+
+/// A copy may be read whatever its mode, but a state is not opened that others may write.
+fn loose_mode(path: &Path) -> Option<Problem> {
+    let mode = path.metadata().ok()?.permissions().mode() & 0o7777;
+    (mode & 0o077 != 0).then_some(Problem::LooseMode { mode })
 }
 
 fn foreign_owner(seen: &Inspection, owner: Option<&Owner>) -> Option<Problem> {
