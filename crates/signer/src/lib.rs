@@ -24,6 +24,6 @@ pub use connection::{Connection, Endpoint, Timing};
 pub use keyring::{Keyring, MeasuredStore, RegisterError, SharedGuard};
 pub use metrics::{Build, Metrics};
 pub use service::{ConnectionSettings, STACK_BYTES, Service, StartError};
-pub use session::{End, Session};
+pub use session::{End, NodeLog, Session};
 pub use stop::Stop;
 pub use validator::{SignExtensions, Unsigned, Validator, ValidatorSettings};

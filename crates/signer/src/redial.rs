@@ -32,30 +32,26 @@ impl Backoff {
     }
 }
 
-/// Lets the first lines through and then ever fewer. It counts and reads no clock.
+/// Lets ever fewer lines through. It counts and reads no clock.
 pub(crate) struct Throttle {
     count: u64,
-    free: u64,
-    every: u64,
 }
 
-impl Throttle {
-    /// Lets the first `free` lines through, then every hundredth.
-    pub(crate) const fn free(free: u64) -> Self {
-        Self { count: 0, free, every: 100 }
-    }
+/// Beyond the doubling counts, each of these.
+const EVERY: u64 = 64;
 
+impl Throttle {
     /// For a dead node, dialled once a second: the 1st, 2nd, 4th, … 64th failure, then one a minute or so.
     pub(crate) const fn doubling() -> Self {
-        Self { count: 0, free: 1, every: 64 }
+        Self { count: 0 }
     }
 
     /// Counts, and gives the count if it is to be logged.
     pub(crate) const fn next(&mut self) -> Option<u64> {
         self.count += 1;
         let count = self.count;
-        let doubled = self.free == 1 && count <= self.every && count.is_power_of_two();
-        if count <= self.free || doubled || count.is_multiple_of(self.every) { Some(count) } else { None }
+        let doubled = count <= EVERY && count.is_power_of_two();
+        if doubled || count.is_multiple_of(EVERY) { Some(count) } else { None }
     }
 
     pub(crate) const fn reset(&mut self) {
@@ -82,12 +78,5 @@ mod tests {
         let mut throttle = Throttle::doubling();
         let logged: Vec<_> = (0..200).filter_map(|_| throttle.next()).collect();
         assert_eq!(logged, [1, 2, 4, 8, 16, 32, 64, 128, 192]);
-    }
-
-    #[test]
-    fn a_flood_of_refusals_is_logged_in_full_at_first_and_then_each_hundredth() {
-        let mut throttle = Throttle::free(3);
-        let logged: Vec<_> = (0..201).filter_map(|_| throttle.next()).collect();
-        assert_eq!(logged, [1, 2, 3, 100, 200]);
     }
 }

@@ -3,7 +3,7 @@ use crate::connection::{Connection, Endpoint, Socket, Timing};
 use crate::keys::{IdentityKey, PublicKey, SharedKey, check_roles};
 use crate::metrics::ConnectionMetrics;
 use crate::redial::{Backoff, Throttle};
-use crate::session::{End, Session};
+use crate::session::{End, NodeLog, Session};
 use crate::stop::{Running, Stop};
 use crate::validator::Validator;
 use log::{debug, error, info, warn};
@@ -139,6 +139,7 @@ struct Worker {
     timing: Timing,
     stop: Stop,
     node: String,
+    log: Arc<NodeLog>,
     metrics: Arc<ConnectionMetrics>,
     backoff: Backoff,
     failures: Throttle,
@@ -156,7 +157,8 @@ impl Worker {
         let node = settings.endpoint.to_string();
         let metrics = settings.validator.metrics().connection(&node);
         let (failures, announcements) = (Throttle::doubling(), Throttle::doubling());
-        Self { settings, timing, stop, node, metrics, backoff: Backoff::new(), failures, announcements }
+        let log = NodeLog::new(&node);
+        Self { settings, timing, stop, node, log, metrics, backoff: Backoff::new(), failures, announcements }
     }
 
     fn spawn(self) -> io::Result<()> {
@@ -202,7 +204,7 @@ impl Worker {
         let begun = Instant::now();
         let validator = Arc::clone(&self.settings.validator);
         let announce = self.announcements.next().is_some();
-        let mut session = Session::new(validator, connection, self.stop.clone(), &self.node, announce);
+        let mut session = Session::new(validator, connection, self.stop.clone(), &self.log, announce);
         let end = session.run();
         Ok(Served { end, is_good: session.has_answered() && begun.elapsed() >= GOOD_SESSION })
     }

@@ -134,12 +134,13 @@ impl Validator {
     pub(crate) fn authorize(&self, request: &Statement, extension: Option<&Extension>) -> Result<Permit, Denied> {
         let begun = Instant::now();
         loop {
+            let attempt = Instant::now();
             let result = self.guard.lock().authorize(request.clone(), extension.cloned());
             self.note_store(&result);
+            // Another attempt may take as long as this one, waiting for the guard included.
+            let after_another = begun.elapsed() + STORE_PAUSE + attempt.elapsed();
             match &result {
-                Err(Denied::Store(error))
-                    if error.trouble.may_pass() && begun.elapsed() + STORE_PAUSE <= STORE_PATIENCE =>
-                {
+                Err(Denied::Store(error)) if error.trouble.may_pass() && after_another <= STORE_PATIENCE => {
                     thread::sleep(STORE_PAUSE);
                 }
                 _ => return result,

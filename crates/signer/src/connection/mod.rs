@@ -8,7 +8,7 @@ pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use socket::Socket;
 
 use crate::keys::IdentityKey;
-use crate::secret_connection::{PeerId, SecretStream};
+use crate::secret_connection::{PeerId, Received, SecretStream};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -87,17 +87,17 @@ impl Connection {
         Ok(Self { wire, timing })
     }
 
-    /// Waits for bytes: one read of the socket in the ordinary case. None at the end of the stream.
+    /// Waits for bytes: one read of the socket.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`] after [`Timing::idle`] of silence;
     /// [`io::ErrorKind::InvalidData`] when the encryption does not check out.
-    pub fn receive(&mut self) -> io::Result<&[u8]> {
+    pub fn receive(&mut self) -> io::Result<Received<'_>> {
         match &mut self.wire {
-            Wire::Unix { socket, inbox } => {
-                let length = socket.read(inbox)?;
-                Ok(&inbox[..length])
-            }
+            Wire::Unix { socket, inbox } => Ok(match socket.read(inbox)? {
+                0 => Received::End,
+                length => Received::Data(&inbox[..length]),
+            }),
             Wire::Tcp(stream) => stream.receive(),
         }
     }

@@ -140,9 +140,13 @@ impl ValidatorMetrics {
     }
 
     /// Counts a signature that a node was given. Two connections may say so in either order: the higher one stays.
+    /// A repeat is no sign of life: a node that asks for an old vote again and again does not move its chain.
     pub fn signed(&self, position: Position, is_repeat: bool) {
         self.signatures[step_index(position.step)].fetch_add(1, Relaxed);
         self.repeats.fetch_add(u64::from(is_repeat), Relaxed);
+        if is_repeat {
+            return;
+        }
         let mut last = lock(&self.last);
         let position = last.map_or(position, |last| last.position.max(position));
         *last = Some(Last { position, at: Instant::now() });

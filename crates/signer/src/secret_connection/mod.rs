@@ -21,7 +21,7 @@ pub use auth::{AUTH_SIG_BYTES, AuthSig};
 pub use frame::{DATA_BYTES, FRAME_BYTES, Opener, Sealer};
 pub use handshake::{HELLO_BYTES, Handshake, Secrets};
 pub use peer_id::{InvalidPeerId, PeerId};
-pub use stream::{SecretStream, WrongPeer};
+pub use stream::{Received, SecretStream, WrongPeer};
 
 use std::fmt;
 

@@ -38,6 +38,17 @@ impl From<PeerFault> for io::Error {
     }
 }
 
+/// What one read of a connection brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received<'data> {
+    /// Bytes of the peer's stream, at least one.
+    Data(&'data [u8]),
+    /// A piece of an encrypted frame that is not whole yet.
+    Part,
+    /// The peer closed its end, between two frames.
+    End,
+}
+
 /// An encrypted and authenticated stream of bytes.
 ///
 /// What it authenticates is the peer's identity key, which a stock node makes anew at every start: without a pin
@@ -79,13 +90,14 @@ impl<Io: Read + Write + Timeouts> SecretStream<Io> {
 }
 
 impl<Io: Read + Write> SecretStream<Io> {
-    /// Waits for data and returns what one frame carries: 1 to 1024 bytes, or none at the end of the stream.
+    /// Waits for data and returns what one frame carries: 1 to 1024 bytes.
     ///
-    /// One read of the socket, unless a frame is still there from the last one or comes in pieces.
+    /// At most one read of the socket, none if a frame is still there from the last one. A frame that comes in pieces
+    /// is [`Received::Part`] until it is whole, so that the caller decides how long that may take.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] with a [`PeerFault`] inside, and whatever the socket says.
-    pub fn receive(&mut self) -> io::Result<&[u8]> {
+    pub fn receive(&mut self) -> io::Result<Received<'_>> {
         self.inbox.next_data(&mut self.io, &mut self.opener)
     }
 
@@ -143,12 +155,22 @@ impl Inbox {
         Self { wire: vec![0; INBOX_BYTES].into_boxed_slice(), data: 0..0, sealed: 0..0 }
     }
 
-    /// Hands out what is left of the opened frame, or opens the next one. Empty only at the end of the stream.
-    fn next_data(&mut self, io: &mut impl Read, opener: &mut Opener) -> io::Result<&[u8]> {
-        if self.data.is_empty() && !self.open_next(io, opener)? {
-            return Ok(&[]);
+    /// Hands out what is left of the opened frame, or opens the next one, after one read if it is not there yet.
+    fn next_data(&mut self, io: &mut impl Read, opener: &mut Opener) -> io::Result<Received<'_>> {
+        if self.data.is_empty() {
+            if self.sealed.len() < FRAME_BYTES && self.read(io)? == 0 {
+                return if self.sealed.is_empty() {
+                    Ok(Received::End)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+            if self.sealed.len() < FRAME_BYTES {
+                return Ok(Received::Part);
+            }
+            self.open_frame(opener)?;
         }
-        Ok(&self.wire[std::mem::take(&mut self.data)])
+        Ok(Received::Data(&self.wire[std::mem::take(&mut self.data)]))
     }
 
     /// Fills `target` from one or more frames; what the last one carries beyond it stays.
@@ -174,12 +196,17 @@ impl Inbox {
                 return if self.sealed.is_empty() { Ok(false) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
         }
+        self.open_frame(opener).map(|()| true)
+    }
+
+    /// Opens the first sealed frame, which is whole.
+    fn open_frame(&mut self, opener: &mut Opener) -> io::Result<()> {
         let start = self.sealed.start;
         self.sealed.start += FRAME_BYTES;
         let frame = self.wire[start..].first_chunk_mut().ok_or(PeerFault::Frame)?;
         let data = opener.open(frame)?;
         self.data = start + data.start..start + data.end;
-        Ok(true)
+        Ok(())
     }
 
     fn read(&mut self, io: &mut impl Read) -> io::Result<usize> {

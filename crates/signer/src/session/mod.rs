@@ -5,14 +5,16 @@ mod report;
 
 pub(crate) use asked::Asked;
 pub use end::End;
+pub use report::NodeLog;
 
 use crate::connection::Connection;
 use crate::keys::{PublicKey, Signed};
+use crate::secret_connection::Received;
 use crate::stop::Stop;
 use crate::validator::{Unsigned, Validator};
 use guard::{Denied, Extension, Refusal, Statement};
 use privval::answers::{self, PublicKeyRef};
-use privval::{FrameDecoder, InvalidRequest, Request, RequestKind};
+use privval::{FrameDecoder, InvalidRequest, MAX_CHAIN_ID_BYTES, Request, RequestKind};
 use report::Report;
 use std::io;
 use std::sync::Arc;
@@ -40,11 +42,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that has not begun. `node` is the configured address, for the log; `announce` says whether its
-    /// first answer is worth a line there.
+    /// A session that has not begun. `node` outlives it: what the node may still write into the log; `announce` says
+    /// whether its first answer is worth a line there.
     #[must_use]
-    pub fn new(validator: Arc<Validator>, connection: Connection, stop: Stop, node: &str, announce: bool) -> Self {
-        let report = Report::new(Arc::clone(&validator), node.to_owned(), connection.peer(), announce);
+    pub fn new(
+        validator: Arc<Validator>,
+        connection: Connection,
+        stop: Stop,
+        node: &Arc<NodeLog>,
+        announce: bool,
+    ) -> Self {
+        let report = Report::new(Arc::clone(&validator), Arc::clone(node), connection.peer(), announce);
         Self { validator, connection, stop, frames: FrameDecoder::new(), report }
     }
 
@@ -79,7 +87,8 @@ impl Session {
         self.report.has_answered()
     }
 
-    /// Reads until a whole message is there: one read in the ordinary case.
+    /// Reads until a whole message is there: one read in the ordinary case. From its first byte on, a message has as
+    /// long to arrive as a silence may last.
     fn next_request(&mut self) -> Result<Result<Request, privval::DecodeError>, End> {
         let mut begun = None;
         loop {
@@ -90,17 +99,24 @@ impl Session {
                 return Ok(Request::decode(message));
             }
             let patience = self.connection.timing().idle;
-            if !self.frames.is_between_frames() && begun.get_or_insert_with(Instant::now).elapsed() > patience {
+            if !self.frames.is_between_frames() {
+                begun.get_or_insert_with(Instant::now);
+            }
+            if begun.is_some_and(|begun| begun.elapsed() > patience) {
                 return Err(End::Slow(patience));
             }
-            let received = self.connection.receive().map_err(|error| name_silence(error, patience))?;
-            if received.is_empty() {
-                return Err(if self.frames.is_between_frames() { End::Closed } else { End::Cut });
+            match self.connection.receive().map_err(|error| name_silence(error, patience))? {
+                Received::Data(bytes) => self.frames.push(bytes),
+                Received::Part => {
+                    begun.get_or_insert_with(Instant::now);
+                }
+                Received::End if self.frames.is_between_frames() => return Err(End::Closed),
+                Received::End => return Err(End::Cut),
             }
-            self.frames.push(received);
         }
     }
 
+    /// The answer, and whether it holds a signature.
     fn answer(&mut self, request: Request) -> (Vec<u8>, bool) {
         match request {
             Request::Ping => (answers::pong(), false),
@@ -119,6 +135,11 @@ impl Session {
 
     /// From memory: a node asks after every block. Old nodes leave the chain id out.
     fn public_key(&mut self, chain_id: &str) -> Vec<u8> {
+        if chain_id.len() > MAX_CHAIN_ID_BYTES {
+            let invalid = InvalidRequest::ChainIdTooLong { got: chain_id.len() };
+            self.report.invalid(invalid.name(), &invalid.to_string());
+            return answers::pub_key_error(code::INVALID, &invalid.to_string());
+        }
         if !chain_id.is_empty() && chain_id != self.validator.chain_id() {
             let refusal = self.wrong_chain(chain_id);
             self.report.refused(None, &refusal);

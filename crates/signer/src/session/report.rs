@@ -1,36 +1,78 @@
 //! What a session tells the log and the counters.
-use crate::redial::Throttle;
 use crate::secret_connection::PeerId;
 use crate::validator::{Unsigned, Validator};
 use guard::{Denied, Position, Refusal};
 use log::{debug, error, info, warn};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// How many lines of one kind a session may log before only every hundredth is: a node that floods us with bad
-/// requests must not flood the disk.
+/// How many lines of one kind a node may cause within [`WINDOW`]; beyond that every thousandth is logged: a node that
+/// floods us with bad requests must not flood the disk.
 const FREE_LINES: u64 = 100;
+const EVERY: u64 = 1000;
+
+/// When a node's budget of lines is full again.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A configured node in the log. It outlives sessions, so that hanging up does not refill what it may write there.
+pub struct NodeLog {
+    address: String,
+    refused: Budget,
+    invalid: Budget,
+    unsaved: Budget,
+}
+
+impl NodeLog {
+    /// A node at that configured address, which has caused no line yet.
+    #[must_use]
+    pub fn new(address: &str) -> Arc<Self> {
+        let [refused, invalid, unsaved] = [Budget::default(), Budget::default(), Budget::default()];
+        Arc::new(Self { address: address.to_owned(), refused, invalid, unsaved })
+    }
+}
+
+/// Lines of one kind.
+#[derive(Default)]
+struct Budget(Mutex<Spent>);
+
+#[derive(Default)]
+struct Spent {
+    since: Option<Instant>,
+    in_window: u64,
+    total: u64,
+}
+
+impl Budget {
+    /// Counts, and gives the count since the start if it is to be logged.
+    fn next(&self, now: Instant) -> Option<u64> {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
+            spent.since = Some(now);
+            spent.in_window = 0;
+        }
+        spent.in_window += 1;
+        spent.total += 1;
+        (spent.in_window <= FREE_LINES || spent.in_window.is_multiple_of(EVERY)).then_some(spent.total)
+    }
+}
 
 /// Reports on one session.
 pub(super) struct Report {
     validator: Arc<Validator>,
+    log: Arc<NodeLog>,
     /// The configured address, and the peer's proven id on TCP.
     node: String,
-    refused: Throttle,
-    invalid: Throttle,
-    unsaved: Throttle,
     announce: bool,
     has_answered: bool,
 }
 
 impl Report {
-    pub(super) fn new(validator: Arc<Validator>, node: String, peer: Option<PeerId>, announce: bool) -> Self {
+    pub(super) fn new(validator: Arc<Validator>, log: Arc<NodeLog>, peer: Option<PeerId>, announce: bool) -> Self {
         let node = match peer {
-            Some(peer) if !node.contains('@') => format!("{node} (peer {peer})"),
-            _ => node,
+            Some(peer) if !log.address.contains('@') => format!("{} (peer {peer})", log.address),
+            _ => log.address.clone(),
         };
-        let throttle = || Throttle::free(FREE_LINES);
-        let (refused, invalid, unsaved) = (throttle(), throttle(), throttle());
-        Self { validator, node, refused, invalid, unsaved, announce, has_answered: false }
+        Self { validator, log, node, announce, has_answered: false }
     }
 
     pub(super) const fn has_answered(&self) -> bool {
@@ -69,7 +111,7 @@ impl Report {
     /// With all evidence: both positions or both blocks are in the refusal's text.
     pub(super) fn refused(&mut self, position: Option<Position>, refusal: &Refusal) {
         self.validator.metrics().refusals.count(refusal.name());
-        if let Some(count) = self.refused.next() {
+        if let Some(count) = self.log.refused.next(Instant::now()) {
             let (chain, validator) = self.names();
             warn!(
                 chain, validator, node = self.node.as_str(), reason = refusal.name(), count,
@@ -83,14 +125,14 @@ impl Report {
 
     pub(super) fn invalid(&mut self, reason: &'static str, text: &str) {
         self.validator.metrics().invalid.count(reason);
-        if let Some(count) = self.invalid.next() {
+        if let Some(count) = self.log.invalid.next(Instant::now()) {
             let (chain, validator) = self.names();
             warn!(chain, validator, node = self.node.as_str(), reason, count; "invalid request from {}: {text}", self.node);
         }
     }
 
     fn unsaved(&mut self, position: Position, text: &str) {
-        if let Some(count) = self.unsaved.next() {
+        if let Some(count) = self.log.unsaved.next(Instant::now()) {
             let (chain, validator) = self.names();
             error!(
                 chain, validator, node = self.node.as_str(), count,
@@ -102,5 +144,18 @@ impl Report {
 
     fn names(&self) -> (&str, &str) {
         (self.validator.chain_id(), self.validator.address())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_logged_in_full_at_first_then_each_thousandth_and_in_full_again_after_a_minute() {
+        let (budget, now) = (Budget::default(), Instant::now());
+        let logged = (0..3000).filter_map(|_| budget.next(now)).collect::<Vec<_>>();
+        assert_eq!((logged.len(), logged.last()), (103, Some(&3000)));
+        assert_eq!(budget.next(now + WINDOW), Some(3001));
     }
 }

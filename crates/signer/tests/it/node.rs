@@ -2,7 +2,7 @@
 use crate::wire::{self, Sum};
 use signer::connection::{Socket, Timeouts};
 use signer::keys::IdentityKey;
-use signer::secret_connection::SecretStream;
+use signer::secret_connection::{Received, SecretStream};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -146,15 +146,27 @@ impl Node {
             }
             let mut buffer = [0; 4096];
             let received = match &mut self.wire {
-                Wire::Plain(socket) => socket.read(&mut buffer).map(|length| &buffer[..length]),
+                Wire::Plain(socket) => socket.read(&mut buffer).map(|length| match length {
+                    0 => Received::End,
+                    length => Received::Data(&buffer[..length]),
+                }),
                 Wire::Secret(stream) => stream.receive(),
             };
             match received {
-                Ok([]) => return None,
-                Ok(bytes) => self.frames.push(bytes),
+                Ok(Received::End) => return None,
+                Ok(Received::Part) => {}
+                Ok(Received::Data(bytes)) => self.frames.push(bytes),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("no answer: {error}"),
             }
+        }
+    }
+
+    /// Bytes below the encryption, where there is one.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.wire {
+            Wire::Plain(socket) => socket.write_all(bytes),
+            Wire::Secret(stream) => stream.io_mut().write_all(bytes),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::store::Mood;
 use crate::wire::{self, PRECOMMIT, PREVOTE, vote};
 use signer::connection::Socket;
 use signer::keys::IdentityKey;
-use signer::{Connection, ConnectionSettings, End, STACK_BYTES, Service, Session, StartError, Stop, Timing};
+use signer::{Connection, ConnectionSettings, End, NodeLog, STACK_BYTES, Service, Session, StartError, Stop, Timing};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread;
@@ -25,7 +25,7 @@ fn a_session_needs_less_than_half_of_its_stack() {
         let socket = Socket::dial(&endpoint, timing.connect).unwrap();
         let identity = IdentityKey::random().ok().unwrap();
         let connection = Connection::over(socket, &endpoint, Some(&identity), &timing).unwrap();
-        let end = Session::new(validator, connection, Stop::new(), "node", true).run();
+        let end = Session::new(validator, connection, Stop::new(), &NodeLog::new("node"), true).run();
         assert!(std::backtrace::Backtrace::force_capture().to_string().contains("service"));
         end
     });
@@ -196,6 +196,24 @@ fn a_silent_node_and_one_that_drips_its_request_are_left() {
             // The rest of a length of 127 × 127 bytes, and then a body that never ends in time.
             let _ = node.try_send(&[0x7f]);
         }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    listener.accept().ping();
+}
+
+#[test]
+fn a_node_that_drips_an_encrypted_frame_is_left_as_soon() {
+    let listener = Listener::tcp();
+    let mut signer = Signer::new();
+    signer.timing.idle = Duration::from_millis(300);
+    let chain = signer.chain(settings("drip-1", 1));
+    signer.connect(&chain, &listener);
+    let _started = signer.start();
+    let mut node = listener.accept();
+    let begun = Instant::now();
+    // Each byte comes well within the longest silence; the frame would take 104 s.
+    while node.try_send_raw(&[0]).is_ok() && begun.elapsed() < Duration::from_secs(5) {
+        thread::sleep(Duration::from_millis(100));
     }
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     listener.accept().ping();

@@ -5,7 +5,7 @@ use crate::store::Mood;
 use crate::wire::{self, PRECOMMIT, PREVOTE, Sum, Timestamp, Vote, ask_key, proposal, vote};
 use guard::{Record, Trouble};
 use signer::connection::Socket;
-use signer::{Connection, End, Session, SignExtensions, Stop, Timing};
+use signer::{Connection, End, NodeLog, Session, SignExtensions, Stop, Timing};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -343,7 +343,7 @@ fn answers_to(chain: &Chain, bytes: &[u8]) -> (End, Vec<u8>) {
     let endpoint = "unix:///pair".parse().unwrap();
     let socket = Socket::Unix(Arc::new(ours));
     let connection = Connection::over(socket, &endpoint, None, &Timing::default()).unwrap();
-    let end = Session::new(Arc::clone(&chain.validator), connection, Stop::new(), "pair", false).run();
+    let end = Session::new(Arc::clone(&chain.validator), connection, Stop::new(), &NodeLog::new("pair"), false).run();
     let mut answers = Vec::new();
     theirs.read_to_end(&mut answers).unwrap();
     (end, answers)
@@ -385,4 +385,19 @@ fn no_bytes_end_more_than_their_own_session() {
     assert!(closed > 1000, "{closed}");
     let positions: Vec<_> = chain.store.commits().iter().map(Record::position).collect();
     assert!(positions.len() > 3 && positions.is_sorted_by(|one, next| one < next), "{positions:?}");
+}
+
+#[test]
+fn a_public_key_request_with_an_endless_chain_id_is_refused_without_repeating_it() {
+    let listener = Listener::unix();
+    let mut signer = Signer::new();
+    let chain = signer.chain(settings("long-id-1", 1));
+    signer.connect(&chain, &listener);
+    let started = signer.start();
+    let mut node = listener.accept();
+    let Sum::PubKeyResponse(answer) = node.ask(ask_key(&"x".repeat(1 << 20))) else { panic!("another answer") };
+    let text = answer.error.unwrap().description;
+    assert!(text.contains("expected 1 to 50 bytes, got 1048576") && text.len() < 200, "{text}");
+    assert_eq!(started.chain("long-id-1").invalid_requests[0].reason, "chain_id_too_long");
+    node.ping();
 }
