@@ -14,7 +14,7 @@ fn page() -> String {
     let metrics = Metrics::new(Build { version: "0.1.0", commit: "abc" });
     let validator = metrics.validator(&ChainId::try_from("test-1").unwrap(), "AA");
     let height = Height::try_from(7).unwrap();
-    validator.signed(Position { height, round: Round::ZERO, step: Step::Prevote }, true);
+    validator.signed(Position { height, round: Round::ZERO, step: Step::Prevote }, false);
     validator.invalid.count("raw_bytes");
     validator.commits.record(Duration::from_millis(1));
     validator.answers.record(Duration::from_millis(1));
