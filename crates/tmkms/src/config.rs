@@ -71,9 +71,23 @@ pub struct Validator {
     pub identity_key: Option<FilePath>,
     /// Whether to connect again after the connection ended.
     pub reconnect: bool,
-    /// How long to wait for the node, at connecting and between its messages.
+    /// How long to wait for the node, at connecting and between its messages; at most [`MAX_TIMEOUT`].
     pub timeout: Duration,
 }
+
+impl Validator {
+    /// How long a node may be silent: never less than [`MIN_SILENCE`].
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.timeout.max(MIN_SILENCE)
+    }
+}
+
+/// The shortest silence that ends a session: three of a node's pings, which come every 3.33 s (CometBFT,
+/// privval/signer_listener_endpoint.go: two thirds of its 5 s).
+pub const MIN_SILENCE: Duration = Duration::from_secs(10);
+/// The longest `timeout`. A node that went away without a word is dialled again only after it.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A path as it was written, and what it means: relative paths are relative to the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

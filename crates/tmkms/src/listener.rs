@@ -4,6 +4,7 @@
 //! client may take, and how many are served at once; a client that is too slow or too many costs the signer nothing.
 use crate::config::MetricsSettings;
 use crate::failure::{Exit, Failure};
+use crate::logging;
 use log::{info, warn};
 use signer::Metrics;
 use signer::metrics::{CONTENT_TYPE, Snapshot};
@@ -150,7 +151,10 @@ impl Pages {
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let path = target.split('?').next().unwrap_or_default();
         match (method, path) {
-            ("GET", "/metrics") => Answer { status: "200 OK", content_type: CONTENT_TYPE, body: self.metrics.render() },
+            ("GET", "/metrics") => {
+                let body = self.metrics.render() + &logging::metrics();
+                Answer { status: "200 OK", content_type: CONTENT_TYPE, body }
+            }
             ("GET", "/healthz") => health(&self.snapshot()),
             ("GET", "/status") => match serde_json::to_string(&self.snapshot()) {
                 Ok(body) => Answer { status: "200 OK", content_type: "application/json", body },

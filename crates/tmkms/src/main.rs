@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     drop(signer::process::harden());
     let mut out = Pipe { inner: io::stdout().lock(), closed: false };
     let done = cli.run(&mut out).and_then(|()| out.flush().map_err(Failure::from));
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         // `tmkms … | head` is not a failure.
         Err(_) if out.closed => ExitCode::SUCCESS,
@@ -21,7 +21,9 @@ fn main() -> ExitCode {
             tmkms::terminal::report(&failure);
             ExitCode::from(failure.exit as u8)
         }
-    }
+    };
+    tmkms::logging::flush();
+    code
 }
 
 /// Stdout that remembers whether its reader went away.

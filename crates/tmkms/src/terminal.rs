@@ -1,5 +1,6 @@
 //! What a person sees on the terminal: colour where it is wanted, questions, and failures.
 use crate::failure::Failure;
+use crate::logging;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -27,12 +28,9 @@ pub fn render(failure: &Failure, colour: bool) -> String {
     text
 }
 
-/// Says on stderr why a command failed.
+/// Says on stderr why a command failed, behind what it has logged.
 pub fn report(failure: &Failure) {
-    let stderr = io::stderr();
-    let text = render(failure, wants_colour(stderr.is_terminal()));
-    // There is nowhere left to report to if stderr fails.
-    let _ = stderr.lock().write_all(text.as_bytes());
+    logging::print(&render(failure, wants_colour(io::stderr().is_terminal())));
 }
 
 /// Asks for a word that must be typed out exactly. No answer (closed stdin) is no.

@@ -14,12 +14,13 @@ fn page() -> String {
     let metrics = Metrics::new(Build { version: "0.1.0", commit: "abc" });
     let validator = metrics.validator(&ChainId::try_from("test-1").unwrap(), "AA");
     let height = Height::try_from(7).unwrap();
-    validator.signed(Position { height, round: Round::ZERO, step: Step::Prevote }, false);
+    let position = Position { height, round: Round::ZERO, step: Step::Prevote };
+    [false, true].into_iter().for_each(|is_repeat| validator.signed(position, is_repeat));
     validator.invalid.count("raw_bytes");
     validator.commits.record(Duration::from_millis(1));
     validator.answers.record(Duration::from_millis(1));
     validator.connection("unix:///node.sock").connected();
-    metrics.render()
+    metrics.render() + &tmkms::logging::metrics()
 }
 
 /// The samples' names, each with its labels and the reasons that it has from the start.

@@ -1,5 +1,8 @@
 //! The running signer: it connects, answers, is seen from outside, keeps its state for itself, and ends cleanly.
 #![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
+#[path = "start/log.rs"]
+mod log;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -273,6 +276,20 @@ fn with_reconnect_it_comes_back() {
     for _ in 0..3 {
         ping(&mut house.accept());
     }
+}
+
+#[test]
+fn a_timeout_below_the_pings_of_a_node_ends_no_session() {
+    let house = House::new("timeout = 1");
+    let _signer = house.start();
+    let mut node = house.accept();
+    for _ in 0..2 {
+        // A node's own interval.
+        std::thread::sleep(Duration::from_millis(3_333));
+        ping(&mut node);
+    }
+    let log = std::fs::read_to_string(house.folder.join("log")).unwrap();
+    assert!(log.contains("`timeout` in [[validator]]: 1 s is for connecting alone"), "{log}");
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl Start {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let weaknesses = signer::process::harden();
         let config = self.config.load()?;
-        logging::install(config.log, self.verbose);
+        logging::install(config.log, self.verbose)
+            .map_err(|error| Failure::new(Exit::Runtime, format!("no thread for the log: {error}"), ""))?;
         info!(version = env!("CARGO_PKG_VERSION"); "tmkms {} starts", env!("CARGO_PKG_VERSION"));
         weaknesses.iter().for_each(|weakness| warn!("{weakness}"));
         for warning in &config.warnings {
@@ -89,8 +90,8 @@ fn check_validators(config: &Config) -> Result<(), Failure> {
     Err(Failure::new(Exit::Configuration, message, "add a [[validator]] with the chain_id and the node's address"))
 }
 
-/// Connections by the time-out that they share.
-type Connections = BTreeMap<Duration, Vec<ConnectionSettings>>;
+/// Connections by the time-out and the silence that they share.
+type Connections = BTreeMap<(Duration, Duration), Vec<ConnectionSettings>>;
 
 /// Opens every state and recovers every guard, and says all that is wrong.
 fn open(config: &Config, path: &Path, keys: Keys, metrics: &Metrics) -> Result<(Connections, Keyring), Failure> {
@@ -104,7 +105,7 @@ fn open(config: &Config, path: &Path, keys: Keys, metrics: &Metrics) -> Result<(
             Ok(validator) => {
                 for node in &chain.validators {
                     let identity = node.identity_key.as_ref().and_then(|file| identities.get(&file.resolved));
-                    connections.entry(node.timeout).or_default().push(ConnectionSettings {
+                    connections.entry((node.timeout, node.silence())).or_default().push(ConnectionSettings {
                         validator: Arc::clone(&validator),
                         endpoint: node.endpoint.clone(),
                         identity: identity.map(Arc::clone),
@@ -154,8 +155,8 @@ fn unrecovered(chain: &Chain, denied: &Denied) -> Failure {
 /// Runs until a signal, or until every connection has ended for good.
 fn serve(connections: Connections, signals: Signals) -> Result<(), Failure> {
     let mut services = Vec::new();
-    for (timeout, connections) in connections {
-        let service = Service::start(connections, timing(timeout))
+    for ((timeout, silence), connections) in connections {
+        let service = Service::start(connections, timing(timeout, silence))
             .map_err(|error| Failure::new(Exit::Runtime, error.to_string(), ""))?;
         services.push(service);
     }
@@ -172,17 +173,18 @@ fn serve(connections: Connections, signals: Signals) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `timeout` bounds the handshake and the silence of a node; the shorter limits of the signer's own stay.
-fn timing(timeout: Duration) -> Timing {
+/// `timeout` bounds the handshake, `silence` the time between messages; the shorter limits of the signer's own stay.
+fn timing(timeout: Duration, silence: Duration) -> Timing {
     let own = Timing::default();
-    Timing { connect: own.connect.min(timeout), handshake: timeout, idle: timeout, write: own.write.min(timeout) }
+    Timing { connect: own.connect.min(timeout), handshake: timeout, idle: silence, write: own.write.min(timeout) }
 }
 
 fn stop_at_signal(mut signals: Signals, stops: Vec<Stop>) -> Result<(), Failure> {
     let waiting = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            info!("signal {signal}");
+            // Nothing that could keep it from stopping comes before this.
             stops.iter().for_each(Stop::stop);
+            info!("signal {signal}");
         }
     });
     waiting.map(drop).map_err(|error| Failure::new(Exit::Runtime, format!("no thread for signals: {error}"), ""))

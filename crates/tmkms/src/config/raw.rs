@@ -4,7 +4,7 @@ use super::fault::Collector;
 use super::fields::{At, Fields, shorten};
 use super::outside;
 use super::schema;
-use super::{FilePath, LogSettings, MetricsSettings, PublicKeyFormat};
+use super::{FilePath, LogSettings, MAX_TIMEOUT, MIN_SILENCE, MetricsSettings, PublicKeyFormat};
 use guard::{ChainId, Height};
 use signer::keys::{Algorithm, KeyFormat};
 use signer::{Endpoint, SignExtensions};
@@ -219,11 +219,9 @@ fn read_validator(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Validato
     let address = read_address(fields, folder);
     let secret_key = path(fields, "secret_key", folder);
     let reconnect = fields.flag("reconnect").is_none_or(|flag| flag.value);
-    let timeout = fields.number("timeout", "1 to 65535 seconds", 1..=i64::from(u16::MAX));
+    let timeout = read_timeout(fields);
     let max_height = read_max_height(fields);
     check_protocol_version(fields);
-    let timeout =
-        timeout.and_then(|seconds| u64::try_from(seconds.value).ok()).map_or(DEFAULT_TIMEOUT, Duration::from_secs);
     Some(Validator {
         at: fields.at(),
         chain_id: chain_id?,
@@ -233,6 +231,26 @@ fn read_validator(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Validato
         timeout,
         max_height,
     })
+}
+
+fn read_timeout(fields: &mut Fields<'_, '_>) -> Duration {
+    let Some(At { value, at }) = fields.number("timeout", "1 to 65535 seconds", 1..=i64::from(u16::MAX)) else {
+        return DEFAULT_TIMEOUT;
+    };
+    let timeout = u64::try_from(value).map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+    let (least, most) = (MIN_SILENCE.as_secs(), MAX_TIMEOUT.as_secs());
+    let message = if timeout < MIN_SILENCE {
+        format!(
+            "{value} s is for connecting alone; a node's silence ends a session after {least} s, as it pings every 3.33 s"
+        )
+    } else if timeout > MAX_TIMEOUT {
+        format!("{value} s is taken as {most} s: a node that went away without a word is dialled again only after that")
+    } else {
+        return timeout;
+    };
+    let help = format!("write {least} to {most}, or remove it for {} s", DEFAULT_TIMEOUT.as_secs());
+    fields.warn(&at, format!("`timeout` in [[validator]]: {message}"), help);
+    timeout.min(MAX_TIMEOUT)
 }
 
 fn read_address(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<Endpoint>> {
