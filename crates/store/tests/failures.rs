@@ -226,3 +226,11 @@ fn each_opening_takes_a_higher_epoch_and_fences_the_earlier_one() {
     assert_eq!(first.recover().unwrap_err().trouble, Trouble::Superseded);
     let _ = second.commit(&nth(1, 1), &nth(2, 2)).unwrap();
 }
+
+#[test]
+fn a_store_can_be_moved_to_the_thread_that_signs() {
+    fn boxed(store: FileStore) -> Box<dyn Store + Send> {
+        Box::new(store)
+    }
+    let _: fn(FileStore) -> Box<dyn Store + Send> = boxed;
+}

@@ -106,7 +106,7 @@ fn empty_truncated_and_overlong_files_are_refused_and_what_survives_is_shown() {
     let whole = fs::read(&path).unwrap();
     for (length, name, text) in [
         (0, "empty", "expected 8192 bytes, got 0"),
-        (1, "foreign", "check the configuration's state_file"),
+        (1, "foreign", "if this was this key's state, move it away and run `tmkms state init --height H`"),
         (100, "wrong_size", "no record can be read"),
         (SLOT_BYTES, "wrong_size", "a record of "),
         (FILE_BYTES - 1, "wrong_size", "a record of 3/0/precommit"),
@@ -222,6 +222,10 @@ fn other_programs_files_are_recognised_and_left_alone() {
         (tmkms, "the state file of tmkms 0.15: run `tmkms state import`"),
         ("[validator]\n", "not a state file of this program: check"),
         (&"x".repeat(FILE_BYTES), "not a state file of this program: check"),
+        (
+            &"\u{1}\u{7f}".repeat(FILE_BYTES / 2),
+            "move it away and run `tmkms state init --height H` with H at or above",
+        ),
     ] {
         write_private(&path, text.as_bytes());
         refuses(&path, "foreign", expected);
@@ -285,15 +289,12 @@ fn a_second_opening_is_refused_while_the_first_lives() {
     let folder = Folder::new();
     let path = used(&folder);
     let first = FileStore::open(&path, &identity()).unwrap();
-    refuses(&path, "locked", "two signers on one state would double-sign");
-    let link = folder.path("second-name.json");
-    fs::hard_link(&path, &link).unwrap();
-    refuses(&link, "locked", "stop the other one first");
+    refuses(&path, "open_twice", "opened twice by this process");
     for refused in [
         FileStore::repair(&path, &identity(), height(99), Lowering::Allow),
         FileStore::replace(&path, &identity(), &floor(99), Lowering::Allow),
     ] {
-        assert_eq!(refused.unwrap_err().problem.name(), "locked");
+        assert_eq!(refused.unwrap_err().problem.name(), "open_twice");
     }
     drop(first);
     FileStore::open(&path, &identity()).unwrap();
@@ -332,8 +333,8 @@ fn another_process_that_holds_the_lock_is_named_and_its_death_frees_it() {
         assert_eq!(holder.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "the child ended: {said}");
         said.push(byte[0].into());
     }
-    let error = open_error(&path);
-    match error.problem {
+    refuses(&path, "locked", ": two signers on one state would double-sign; stop the other one first");
+    match open_error(&path).problem {
         Problem::Locked { holder: Some(pid) } => assert_eq!(pid, holder.id()),
         Problem::Locked { holder: None } => println!("this system's /proc/locks does not name the holder"),
         other => panic!("{other}"),
@@ -344,6 +345,52 @@ fn another_process_that_holds_the_lock_is_named_and_its_death_frees_it() {
 }
 
 #[test]
+fn a_file_that_is_open_in_this_process_under_another_name_is_not_blamed_on_another_process() {
+    let folder = Folder::new();
+    let path = used(&folder);
+    let _store = FileStore::open(&path, &identity()).unwrap();
+    fs::create_dir(folder.path("within")).unwrap();
+    fs::hard_link(&path, folder.path("hard.json")).unwrap();
+    symlink(&path, folder.path("soft.json")).unwrap();
+    for name in ["hard.json", "soft.json", "within/../state.json", "state.json"] {
+        refuses(&folder.path(name), "open_twice", "another chain's state_file leads to the same file");
+    }
+}
+
+/// Runs this test again as a user without rights, whose the folder's files are. None if that is not possible.
+fn as_nobody(test: &str, folder: &Folder) -> Option<()> {
+    use std::os::unix::process::CommandExt;
+    if fs::metadata(&folder.0).unwrap().uid() != 0 {
+        eprintln!("SKIPPED: {test} needs root, to become someone else");
+        return None;
+    }
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
+    // Run from there: the build's own folder need not be open to everyone.
+    let program = folder.path("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let status = Command::new(&program)
+        .args(["--exact", test, "--nocapture"])
+        .env("STORE_TEST_CHILD", &folder.0)
+        .current_dir("/")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    Some(())
+}
+
+const NOBODY: u32 = 65534;
+
+/// A folder where everyone may go.
+fn open_folder(name: &str) -> Folder {
+    let folder = Folder(std::env::temp_dir().join(format!("store-{name}-{}", std::process::id())));
+    fs::create_dir_all(&folder.0).unwrap();
+    folder
+}
+
+#[test]
 fn a_user_without_permission_is_told_so() {
     if let Some(folder) = child_path() {
         refuses(&folder.join("state.json"), "permission_denied", "run as the file's owner");
@@ -351,29 +398,35 @@ fn a_user_without_permission_is_told_so() {
         assert_eq!(created.problem.name(), "permission_denied", "{created}");
         return;
     }
-    use std::os::unix::process::CommandExt;
-    let folder = Folder(std::env::temp_dir().join(format!("store-permission-{}", std::process::id())));
-    fs::create_dir_all(&folder.0).unwrap();
-    if fs::metadata(&folder.0).unwrap().uid() != 0 {
-        eprintln!("SKIPPED: a_user_without_permission_is_told_so needs root, to become someone else");
+    let folder = open_folder("permission");
+    used(&folder);
+    if as_nobody("a_user_without_permission_is_told_so", &folder).is_some() {
+        assert_eq!(folder.names(), ["state.json", "test"]);
+    }
+}
+
+/// Syncing a directory needs to read it, so one that cannot be read tells which are synced.
+#[test]
+fn opening_a_link_syncs_the_directory_that_it_leads_to_as_well() {
+    if let Some(folder) = child_path() {
+        refuses(&folder.join("link.json"), "permission_denied", "syncing its directory is not permitted");
+        fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(FileStore::open(&folder.join("link.json"), &identity()).is_ok());
         return;
     }
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
-    used(&folder);
-    // Run from there: the build's own folder need not be open to everyone.
-    let program = folder.path("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let status = Command::new(&program)
-        .args(["--exact", "a_user_without_permission_is_told_so", "--nocapture"])
-        .env("STORE_TEST_CHILD", &folder.0)
-        .current_dir("/")
-        .uid(65534)
-        .gid(65534)
-        .status()
-        .unwrap();
-    assert!(status.success());
-    assert_eq!(folder.names(), ["state.json", "test"]);
+    use std::os::unix::fs::chown;
+    let folder = open_folder("links");
+    let target = folder.path("target");
+    fs::create_dir(&target).unwrap();
+    fs::rename(used(&folder), target.join("state.json")).unwrap();
+    symlink("target/state.json", folder.path("link.json")).unwrap();
+    if fs::metadata(&folder.0).unwrap().uid() == 0 {
+        chown(target.join("state.json"), Some(NOBODY), Some(NOBODY)).unwrap();
+        chown(&target, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o300)).unwrap();
+    let _ = as_nobody("opening_a_link_syncs_the_directory_that_it_leads_to_as_well", &folder);
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 /// Runs this test again in a mount namespace of its own, so that nothing stays mounted. False if that is not possible.

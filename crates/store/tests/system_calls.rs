@@ -95,8 +95,7 @@ fn a_new_file_is_synced_before_it_is_named_and_its_folder_before_it_is_acknowled
 
 /// A call that nothing else here makes: what came before it is what the acknowledgement rests on.
 fn acknowledged(path: &Path) {
-    let mode = std::fs::read_link(path);
-    assert!(mode.is_err(), "it is no link");
+    assert!(std::fs::read_link(path).is_err(), "it is no link");
 }
 
 #[test]

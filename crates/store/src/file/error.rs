@@ -80,6 +80,8 @@ pub enum Problem {
         /// That process, if the kernel says.
         holder: Option<u32>,
     },
+    /// This very process has it open already, under this name or another.
+    OpenTwice,
     /// It has no bytes.
     Empty,
     /// It has another length than every state file has.
@@ -198,6 +200,7 @@ impl Problem {
             Self::NotAFile => "not_a_file",
             Self::LooseMode { .. } => "loose_mode",
             Self::Locked { .. } => "locked",
+            Self::OpenTwice => "open_twice",
             Self::Empty => "empty",
             Self::WrongSize { .. } => "wrong_size",
             Self::Foreign { .. } => "foreign",
@@ -246,6 +249,10 @@ impl fmt::Display for Problem {
                 }
                 f.write_str(": two signers on one state would double-sign; stop the other one first")
             }
+            Self::OpenTwice => f.write_str(
+                "opened twice by this process: another chain's state_file leads to the same file, by a link or another way of \
+                 writing its path: give each chain a state_file of its own",
+            ),
             Self::Empty => write!(f, "empty: expected 8192 bytes, got 0: {REPAIR}"),
             Self::WrongSize { bytes, survivor } => {
                 write!(f, "damaged: expected 8192 bytes, got {bytes}")?;
@@ -260,9 +267,10 @@ impl fmt::Display for Problem {
                 "not a state file of this program, but {format}: run `tmkms state import` to make a state file from it, and \
                  name the new file in the configuration's state_file"
             ),
-            Self::Foreign { format: None } => {
-                f.write_str("not a state file of this program: check the configuration's state_file")
-            }
+            Self::Foreign { format: None } => f.write_str(
+                "not a state file of this program: check the configuration's state_file; if this was this key's state, move it \
+                 away and run `tmkms state init --height H` with H at or above the chain's height",
+            ),
             Self::UnknownVersion { slot, found } => write!(
                 f,
                 "slot {slot} is of version {found}, this program knows version 1: run the version of tmkms that wrote it; if \

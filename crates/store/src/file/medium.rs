@@ -7,6 +7,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// How many links a name may lead through; the kernel follows no more (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
 /// What stands under the file's name now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -92,7 +95,7 @@ impl StateFile {
         opened.check_place()?;
         check_mode(&metadata).map_err(fail)?;
         // The name itself may be younger than the last sync of its directory: someone copied or moved it here.
-        sync_directory(path).map_err(|error| StateError::io(path, "syncing its directory", error))?;
+        sync_names(path).map_err(|error| StateError::io(path, "syncing its directory", error))?;
         Ok(opened)
     }
 
@@ -173,9 +176,17 @@ fn check_mode(metadata: &Metadata) -> Result<(), Problem> {
 fn lock(file: &File, metadata: &Metadata) -> Result<(), Problem> {
     match file.try_lock() {
         Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) if is_open_here(metadata) => Err(Problem::OpenTwice),
         Err(TryLockError::WouldBlock) => Err(Problem::Locked { holder: lock_holder(metadata.ino()) }),
         Err(TryLockError::Error(error)) => Err(Problem::of_io("locking it", error)),
     }
+}
+
+/// Best effort, for the message only: whether this process has the file open once more than by the call that asks.
+fn is_open_here(metadata: &Metadata) -> bool {
+    let is_it = |other: Metadata| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino());
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return false };
+    open.flatten().filter(|file| fs::metadata(file.path()).is_ok_and(is_it)).count() > 1
 }
 
 /// Best effort, for the message only: `/proc/locks` lists `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> …`.
@@ -194,9 +205,24 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| *parent != OsStr::new("")).unwrap_or(Path::new("."))
 }
 
-/// Makes the names in a file's directory survive a power cut.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
+/// Makes a file's name survive a power cut and, where that is a link, the name that it leads to.
+fn sync_names(path: &Path) -> io::Result<()> {
+    directories_of(path)?.iter().try_for_each(|directory| File::open(directory)?.sync_all())
+}
+
+/// The directories that every name from this one to the file itself is in.
+fn directories_of(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut name = path.to_owned();
+    let mut directories = vec![directory_of(&name).to_owned()];
+    for _ in 0..MAX_LINKS {
+        if !fs::symlink_metadata(&name)?.is_symlink() {
+            break;
+        }
+        // An absolute target takes the place of the whole name.
+        name = directory_of(&name).join(fs::read_link(&name)?);
+        directories.push(directory_of(&name).to_owned());
+    }
+    Ok(directories)
 }
 
 /// A file's first bytes, at most [`MAX_FOREIGN_BYTES`].
@@ -215,5 +241,29 @@ pub(super) fn read_whole<M: Medium>(medium: &M) -> io::Result<[u8; FILE_BYTES]> 
             io::ErrorKind::UnexpectedEof,
             format!("a short read: expected {FILE_BYTES} bytes, got {short}"),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_directories_of_a_link_are_those_of_every_name_on_the_way() {
+        let root = std::env::temp_dir().join(format!("store-links-{}", std::process::id()));
+        let [first, second, third] = ["first", "second", "third"].map(|name| root.join(name));
+        [&first, &second, &third].into_iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
+        fs::write(third.join("state"), "").unwrap();
+        symlink(third.join("state"), second.join("state")).unwrap();
+        symlink("../second/state", first.join("state")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let directories = directories_of(&first.join("state")).unwrap();
+        let alone = directories_of(&third.join("state")).unwrap();
+        let endless = directories_of(&root.join("loop")).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(directories, [first.clone(), first.join("../second"), third.clone()]);
+        assert_eq!(alone, [third]);
+        assert_eq!(endless.len(), MAX_LINKS + 1);
     }
 }

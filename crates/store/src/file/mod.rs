@@ -54,6 +54,15 @@
 //! # What this does not promise
 //! An older copy that is put in place *while no process has it open* looks like the file it once was. Nothing on one host
 //! can notice that; `commit` notices it only while the file is open.
+//!
+//! The file has to lie on a local file system: whether a network file system honours `flock` and `fdatasync`, and
+//! whether a write still in flight can arrive after the lock was given on, is known to its operator only.
+//!
+//! One opening at a time, and that no write of an earlier one arrives later, is `flock`'s promise, and that on *a local
+//! file system* (ext4, xfs and the like). On network and cluster file systems (NFS, CIFS, Ceph, …) and on those that
+//! other programs serve (FUSE, 9p) locks may be local to each host, may be lost when a connection breaks, and writes
+//! may arrive after they are: two signers could then sign side by side. Such a place is **not supported**. Nor is one
+//! in memory (tmpfs): nothing there survives a power cut. `tmkms start` and `tmkms config check` warn of both.
 mod change;
 mod error;
 mod folder;
@@ -186,6 +195,17 @@ impl<M: Medium> FileStore<M> {
         }
     }
 
+    /// A caller that is not in step with this opening: a fault of this program, and nothing was written.
+    fn misused(&self, what: &str) -> StoreError {
+        StoreError {
+            trouble: Trouble::Superseded,
+            detail: format!(
+                "state file {}: not written: {what}; this is a fault of tmkms, report it",
+                self.path.display()
+            ),
+        }
+    }
+
     /// Says what stands in a slot where something else was left.
     fn unexpected(&self, found: &ImageBytes, index: usize) -> StoreError {
         let number = index + 1;
@@ -287,7 +307,7 @@ impl<M: Medium> FileStore<M> {
                 previous.position(),
                 self.current.record.sequence()
             );
-            return Err(self.trouble(Trouble::Superseded, &what));
+            return Err(self.misused(&what));
         }
         let follows = previous.sequence().checked_add(1) == Some(next.sequence());
         if !follows || next.position() <= previous.position() {
@@ -297,7 +317,7 @@ impl<M: Medium> FileStore<M> {
                 next.position(),
                 previous.sequence()
             );
-            return Err(self.trouble(Trouble::Superseded, &what));
+            return Err(self.misused(&what));
         }
         Ok(())
     }
