@@ -76,6 +76,9 @@ impl std::error::Error for StoreError {}
 ///
 /// An implementer is opened for one identity and refuses the state of any other. Opening never creates state,
 /// and gives a new epoch that fences every earlier opening and its delayed writes.
+///
+/// By what means it fences is the implementer's to say, and so is where that means holds: a lock on a file, for one,
+/// holds on a local file system, and not on one that several hosts share.
 pub trait Store {
     /// Reads the record that won, writes the same bytes again, and syncs. Only then is it returned.
     ///

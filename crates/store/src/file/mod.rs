@@ -41,8 +41,8 @@
 //!    what was read at opening and what is read now counts, and both slots are written. From then on both are known
 //!    to be on the disk, and what appears there unasked was someone else's doing.
 //! 5. **Creation** is not in place: a complete file is synced under another name, then linked to its own, then the
-//!    directory is synced. There is no file, or all of it. [`FileStore::repair`] and [`FileStore::replace`] do the same with `rename`, after
-//!    the old file got a second name that stays.
+//!    directory is synced. There is no file, or all of it. [`FileStore::repair`] and [`FileStore::replace`] do the
+//!    same with `rename`, after the old file got a second name that stays.
 //!
 //! So after a power cut alone both slots always check out, and **a slot that does not is damage**: it is refused, never
 //! skipped, because the damaged slot may be the one with the last record. The one exception is a slot which this very
@@ -54,9 +54,6 @@
 //! # What this does not promise
 //! An older copy that is put in place *while no process has it open* looks like the file it once was. Nothing on one host
 //! can notice that; `commit` notices it only while the file is open.
-//!
-//! The file has to lie on a local file system: whether a network file system honours `flock` and `fdatasync`, and
-//! whether a write still in flight can arrive after the lock was given on, is known to its operator only.
 //!
 //! One opening at a time, and that no write of an earlier one arrives later, is `flock`'s promise, and that on *a local
 //! file system* (ext4, xfs and the like). On network and cluster file systems (NFS, CIFS, Ceph, …) and on those that
