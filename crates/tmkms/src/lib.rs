@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 pub mod config;
 pub mod failure;
+mod filesystem;
 mod keys;
 mod listener;
 pub mod logging;

@@ -2,7 +2,9 @@
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use guard::{Height, Position, Record};
-use std::os::unix::fs::PermissionsExt;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use store::file::{Inspection, inspect, slot::Owner};
 use store::{Problem, StateError};
@@ -37,6 +39,10 @@ pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failu
         | Problem::BothSlotsDamaged { .. }
         | Problem::Contradiction { .. } => format!("tmkms state repair {on} --height H"),
         Problem::Foreign { format: Some(format) } => import_in_place(&error.path, format.name(), &on),
+        Problem::Foreign { format: None } => format!(
+            "check the chain's state_file; if this was this key's state, move it away and run `tmkms state init {on} --height H` \
+             with H at or above the chain's height"
+        ),
         _ => String::new(),
     };
     let message = match &error.problem {
@@ -48,6 +54,9 @@ pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failu
         ),
         Problem::Foreign { format: Some(format) } => {
             format!("chain {}: {} is not a state file of this program, but {format}", chain.id, error.path.display())
+        }
+        Problem::Foreign { format: None } => {
+            format!("chain {}: {} is not a state file of this program", chain.id, error.path.display())
         }
         _ => format!("chain {}: {error}", chain.id),
     };
@@ -62,6 +71,32 @@ fn import_in_place(path: &Path, format: &str, on: &str) -> String {
     format!(
         "stop that signer for good, then run `mv {old} {kept}` and `tmkms state import {on} --from {format} {kept}`"
     )
+}
+
+/// For each chain, whether its state file is an earlier chain's under another name: a link, or another way of writing
+/// the path. The configuration alone cannot tell.
+pub(crate) fn shared(chains: &[Chain]) -> Vec<Option<Failure>> {
+    let mut seen: HashMap<(u64, u64), &Chain> = HashMap::new();
+    let earlier = chains.iter().map(|chain| {
+        let found = chain.state_file.resolved.metadata().ok()?;
+        match seen.entry((found.dev(), found.ino())) {
+            Entry::Occupied(other) => Some(shared_by(other.get(), chain)),
+            Entry::Vacant(place) => {
+                place.insert(chain);
+                None
+            }
+        }
+    });
+    earlier.collect()
+}
+
+fn shared_by(other: &Chain, chain: &Chain) -> Failure {
+    let [first, second] = [other, chain].map(|chain| chain.state_file.resolved.display());
+    let message = format!(
+        "chain {}: the state file {second} is the same file as {first}, which is that of {}",
+        chain.id, other.id
+    );
+    Failure::new(Exit::State, message, "give each chain a state_file of its own")
 }
 
 /// What a record without bytes at that position says. One of a height as a whole is not shown with its largest round.

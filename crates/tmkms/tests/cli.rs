@@ -11,7 +11,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("tmkms-cli-{name}-{}", std::process::id()));
+        // Not in /tmp: that may be in memory, which is warned of.
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tmkms-cli-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

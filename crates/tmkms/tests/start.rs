@@ -1,5 +1,7 @@
 //! The running signer: it connects, answers, is seen from outside, keeps its state for itself, and ends cleanly.
 #![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
+#[path = "start/files.rs"]
+mod files;
 #[path = "start/log.rs"]
 mod log;
 

@@ -1,6 +1,7 @@
 //! `tmkms config`: what the configuration says, and what is wrong with it.
 use crate::cli::ConfigOption;
 use crate::failure::Failure;
+use crate::filesystem;
 use clap::{Args, Subcommand};
 use std::io::Write;
 
@@ -43,6 +44,9 @@ impl Check {
         write!(out, "{config}")?;
         if self.only_file {
             return Ok(());
+        }
+        for warning in filesystem::warnings(&config) {
+            writeln!(out, "warning: {}\n  help: {}", warning.message, warning.help)?;
         }
         let failures = super::start::check_files(&config, self.config.path());
         Failure::all(failures).map_or_else(|| Ok(writeln!(out, "keys and states: good")?), Err)

@@ -2,6 +2,7 @@
 use crate::cli::ConfigOption;
 use crate::config::{Chain, Config};
 use crate::failure::{Exit, Failure};
+use crate::filesystem;
 use crate::keys::{self, Keys};
 use crate::{listener, logging, state};
 use clap::Args;
@@ -57,6 +58,7 @@ impl Start {
         for warning in &config.warnings {
             warn!("{}:{}: {}; {}", config.path.display(), warning.place, warning.message, warning.help);
         }
+        filesystem::warnings(&config).iter().for_each(|warning| warn!("{}; {}", warning.message, warning.help));
         check_validators(&config)?;
         let signals = Signals::new([SIGTERM, SIGINT])
             .map_err(|error| Failure::new(Exit::Runtime, format!("cannot wait for signals: {error}"), ""))?;
@@ -201,7 +203,12 @@ pub(crate) fn check_files(config: &Config, path: &Path) -> Vec<Failure> {
         }
         Err(failures) => (vec![None; config.chains.len()], failures),
     };
-    for (chain, owner) in config.chains.iter().zip(&owners) {
+    let shared = state::shared(&config.chains);
+    for ((chain, owner), shared) in config.chains.iter().zip(&owners).zip(shared) {
+        if let Some(failure) = shared {
+            failures.push(failure);
+            continue;
+        }
         let looked = state::look(chain, owner.as_ref());
         let problem = match looked {
             Ok((_, None)) => continue,

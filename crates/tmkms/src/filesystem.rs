@@ -1,0 +1,107 @@
+//! What kind of file system a state lies on, and a warning where it does not hold what the state depends on.
+//!
+//! The store's promise rests on `flock`, which keeps a second signer out, and on `fdatasync`, which survives a power
+//! cut. Both are a local disk's; the numbers are those of statfs(2) and of linux/magic.h.
+use crate::config::Config;
+use crate::failure::Problem;
+use rustix::fs::{FsWord, statfs};
+use std::path::Path;
+
+/// Why a state should not lie there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Other hosts can have it mounted, and whether a lock holds there depends on servers and options.
+    Shared,
+    /// Another program serves it; whether a lock or a sync means anything is its choice.
+    Served,
+    /// It is in memory.
+    Volatile,
+}
+
+const DOUBTFUL: [(FsWord, &str, Doubt); 16] = [
+    (0x6969, "NFS", Doubt::Shared),
+    (0x517b, "SMB", Doubt::Shared),
+    (0xff53_4d42, "CIFS", Doubt::Shared),
+    (0xfe53_4d42, "SMB2", Doubt::Shared),
+    (0x00c3_6400, "Ceph", Doubt::Shared),
+    (0x5346_414f, "AFS", Doubt::Shared),
+    (0x6b41_4653, "AFS", Doubt::Shared),
+    (0x7375_7245, "Coda", Doubt::Shared),
+    (0x0bd0_0bd0, "Lustre", Doubt::Shared),
+    (0x0116_1970, "GFS2", Doubt::Shared),
+    (0x7461_636f, "OCFS2", Doubt::Shared),
+    (0x4750_4653, "GPFS", Doubt::Shared),
+    (0x6573_5546, "FUSE", Doubt::Served),
+    (0x0102_1997, "9p", Doubt::Served),
+    (0x0102_1994, "tmpfs", Doubt::Volatile),
+    (0x8584_58f6, "ramfs", Doubt::Volatile),
+];
+
+impl Doubt {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Shared => {
+                "a network or cluster file system, where a lock need not keep a signer on another host out: two could \
+                 double-sign"
+            }
+            Self::Served => {
+                "served by another program, which need not keep a second signer out, nor keep anything through a power cut"
+            }
+            Self::Volatile => "in memory: after a power cut or a restart of the host nothing is left of it",
+        }
+    }
+}
+
+/// Warns of every state that lies on a file system which does not hold what the state depends on.
+pub(crate) fn warnings(config: &Config) -> Vec<Problem> {
+    let files = config.chains.iter().map(|chain| chain.state_file.resolved.as_path());
+    files.filter_map(|file| type_of(file).and_then(|number| warning(file, number))).collect()
+}
+
+/// The type of the file's file system, or of its folder's where there is no file yet; none if it cannot be told.
+fn type_of(file: &Path) -> Option<FsWord> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    statfs(file).or_else(|_| statfs(folder)).ok().map(|found| found.f_type)
+}
+
+fn warning(file: &Path, number: FsWord) -> Option<Problem> {
+    let (_, name, doubt) = DOUBTFUL.into_iter().find(|(doubtful, ..)| *doubtful == number)?;
+    Some(Problem {
+        message: format!("the state file {} is on {name}, {}", file.display(), doubt.words()),
+        help:
+            "name a place on a local disk (ext4, xfs) as its state_file, and move it there while the signer is stopped"
+                .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_cluster_and_served_and_volatile_file_systems_are_warned_of_and_local_disks_are_not() {
+        let about = |number| warning(Path::new("/s.json"), number).map(|problem| problem.message);
+        for (number, expected) in [
+            (0x6969, "the state file /s.json is on NFS, a network or cluster file system"),
+            (0xff53_4d42, "the state file /s.json is on CIFS, a network or cluster file system"),
+            (0xfe53_4d42, "the state file /s.json is on SMB2, a network or cluster file system"),
+            (0x6573_5546, "the state file /s.json is on FUSE, served by another program"),
+            (0x0102_1994, "the state file /s.json is on tmpfs, in memory"),
+            (0x8584_58f6, "the state file /s.json is on ramfs, in memory"),
+        ] {
+            assert!(about(number).unwrap().starts_with(expected), "{number:x}");
+        }
+        // ext4, xfs, btrfs, zfs, overlayfs: linux/magic.h, and OpenZFS's own.
+        for number in [0xef53, 0x5846_5342, 0x9123_683e, 0x2fc1_2fc1, 0x794c_7630] {
+            assert_eq!(about(number), None, "{number:x}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_yet_has_the_type_of_its_folder() {
+        // The kernel's own: in every Linux at the same place, and never a disk (PROC_SUPER_MAGIC).
+        assert_eq!(type_of(Path::new("/proc/no-such-file")), Some(0x9fa0));
+        assert!(type_of(Path::new("no-such-file")).is_some());
+        assert_eq!(type_of(Path::new("/no/such/folder/file")), None);
+    }
+}
