@@ -200,7 +200,8 @@ mod tests {
         }
         assert!(!queue.flush(SHORT), "nobody reads");
         let lost = queue.lost_lines();
-        assert!(lost > pushed / 4 && lost < pushed, "{lost}");
+        // Twice MAX_BYTES can be on its way, waiting and in the writer's hands: some 23,000 of these lines.
+        assert!(lost > pushed / 6 && lost < pushed, "{lost}");
         let reader = thread::spawn(move || {
             let mut text = String::new();
             while let Ok(write) = read.recv() {
