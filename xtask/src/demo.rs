@@ -49,10 +49,10 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// Ctrl-C and SIGTERM ask for an end; a second one ends us at once, and the sandbox's watchdog then ends the children.
+/// Ctrl-C, SIGTERM and a closed terminal ask for an end; a second one ends us at once, and the sandbox's watchdog then ends the children.
 fn interrupts() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
@@ -105,9 +105,9 @@ impl Demo {
                 next_attempt = view.height + ATTEMPT_EVERY;
                 view = self.view()?;
             }
-            screen.show(&view)?;
+            let nobody_watches = screen.show(&view).is_err_and(|error| screen::is_closed(&error));
             let is_done = blocks.is_some_and(|blocks| view.height >= blocks) && !self.refused.is_empty();
-            if is_done || stop.load(Ordering::Relaxed) {
+            if is_done || nobody_watches || stop.load(Ordering::Relaxed) {
                 return Ok(view);
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -147,7 +147,7 @@ impl Demo {
         };
         let processes = vec![
             process("signer (tmkms)", "holds the key, judges, records, signs", self.signer.process()?),
-            process("node", &format!("CometBFT {LINE} with kvstore, one validator"), self.chain.node(0).process()?),
+            process("node", &format!("CometBFT {LINE}, kvstore"), self.chain.node(0).process()?),
             process("second node", "asks for a double sign now and then", self.second_node.process()),
         ];
         Ok(View {

@@ -1,7 +1,6 @@
 //! What the demo shows: a panel redrawn in place on a terminal, one line a block elsewhere; no colour where NO_COLOR is set.
-use anyhow::Result;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stdout};
+use std::io::{self, IsTerminal, Write as _, stdout};
 
 /// One process of the demo.
 pub(super) struct Shown {
@@ -41,11 +40,15 @@ impl Screen {
         Self { is_terminal: stdout().is_terminal(), drawn_lines: 0, last_height: 0, last_refused: None }
     }
 
-    pub(super) fn show(&mut self, view: &View) -> Result<()> {
-        if self.is_terminal { self.draw(view) } else { self.print(view) }
+    /// In place on a terminal that is large enough for it.
+    pub(super) fn show(&mut self, view: &View) -> io::Result<()> {
+        let size = if self.is_terminal { rustix::termios::tcgetwinsize(stdout()).ok() } else { None };
+        let (width, height) = size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let lines = panel(view, width.max(40) - 1);
+        if self.is_terminal && lines.len() < height { self.draw(&lines) } else { self.print(view) }
     }
 
-    fn print(&mut self, view: &View) -> Result<()> {
+    fn print(&mut self, view: &View) -> io::Result<()> {
         let mut out = stdout().lock();
         if self.last_height == 0 {
             for process in &view.processes {
@@ -72,22 +75,25 @@ impl Screen {
         Ok(())
     }
 
-    fn draw(&mut self, view: &View) -> Result<()> {
-        let width = rustix::termios::tcgetwinsize(stdout()).map_or(80, |size| usize::from(size.ws_col)).max(40);
-        let lines = panel(view, width - 1);
+    fn draw(&mut self, lines: &[String]) -> io::Result<()> {
         let mut out = String::new();
         if self.drawn_lines > 0 {
-            write!(out, "\x1b[{}A", self.drawn_lines)?;
+            out = format!("\x1b[{}A", self.drawn_lines);
         }
-        for line in &lines {
-            write!(out, "\r{line}\x1b[K\n")?;
+        for line in lines {
+            let _ = writeln!(out, "\r{line}\x1b[K");
         }
         out.push_str("\x1b[J");
         self.drawn_lines = lines.len();
         let mut terminal = stdout().lock();
         terminal.write_all(out.as_bytes())?;
-        Ok(terminal.flush()?)
+        terminal.flush()
     }
+}
+
+/// Whether whoever watched has gone: a closed pipe, or a terminal that was closed (`EIO`).
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn panel(view: &View, width: usize) -> Vec<String> {
@@ -102,11 +108,8 @@ fn panel(view: &View, width: usize) -> Vec<String> {
         row("height", view.height.to_string(), &format!("{:.1} blocks a second", view.rate())),
         row("votes signed", view.votes.to_string(), &format!("last at {}", view.last_signed)),
         row("refusals", view.refusals.to_string(), "each one logged with its evidence"),
-        row(
-            "answer",
-            format!("p50 {}", millis(view.p50_micros)),
-            &format!("p99 {}, of which the durable record {}", millis(view.p99_micros), millis(view.commit_p50_micros)),
-        ),
+        row("answer", format!("p50 {}", millis(view.p50_micros)), &format!("p99 {}", millis(view.p99_micros))),
+        row("record", format!("p50 {}", millis(view.commit_p50_micros)), "durable before each signature"),
         row("link", view.link.clone(), ""),
         rule.clone(),
     ];
@@ -136,13 +139,22 @@ impl View {
 
 /// The last words, in the same form everywhere.
 pub(super) fn summary(view: &View, commits_signed: u64, commits: u64, attempts: usize, logged: &str) {
-    println!("\n{}", bold("Summary"));
-    println!("  blocks      {} in {:.0} s ({:.1} a second)", view.height, view.seconds, view.rate());
-    println!("  votes       {} signed; in {commits_signed} of {commits} commits", view.votes);
-    println!("  refusals    {}; attempts at a double sign: {attempts}, signed: 0", view.refusals);
-    println!("  answer      p50 {}, p99 {}", millis(view.p50_micros), millis(view.p99_micros));
-    println!("  evidence    {logged}");
-    println!("  every process has ended");
+    let evidence = logged.split(" (asked by").next().unwrap_or_default();
+    let evidence = wrap(evidence, 96).join("\n              ");
+    let (p50, p99, record) = (millis(view.p50_micros), millis(view.p99_micros), millis(view.commit_p50_micros));
+    let text = format!(
+        "\n{}\n  blocks      {} in {:.0} s ({:.1} a second)\n  votes       {} signed; in {commits_signed} of {commits} commits\n  \
+         refusals    {}; attempts at a double sign: {attempts}, signed: 0\n  answer      p50 {p50}, p99 {p99}; the durable record p50 {record}\n  \
+         evidence    {evidence}\n  every process has ended\n",
+        bold("Summary"),
+        view.height,
+        view.seconds,
+        view.rate(),
+        view.votes,
+        view.refusals,
+    );
+    // Nobody may be left to read it.
+    let _ = stdout().write_all(text.as_bytes());
 }
 
 fn millis(micros: u64) -> String {
