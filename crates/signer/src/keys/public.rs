@@ -183,6 +183,16 @@ impl PublicKey {
         bech32_text(prefix, self.address().as_bytes())
     }
 
+    /// Whether a signature is this key's over those bytes: of the bytes themselves with ed25519, of their SHA-256 with
+    /// secp256k1. Anything that is no signature at all is not.
+    #[must_use]
+    pub fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Ed25519(key) => ed25519_verifies(key, bytes, signature).is_ok(),
+            Self::Secp256k1(key) => secp256k1_verifies(key, bytes, signature).is_ok(),
+        }
+    }
+
     /// The type's name in CometBFT's JSON.
     #[must_use]
     pub const fn comet_type(&self) -> &'static str {
@@ -215,6 +225,17 @@ impl fmt::Display for PublicKey {
         write!(f, "{}:", self.algorithm())?;
         write_hex(f, self.as_bytes())
     }
+}
+
+fn ed25519_verifies(key: &[u8; 32], bytes: &[u8], signature: &[u8]) -> Result<(), ed25519_dalek::SignatureError> {
+    let signature = ed25519_dalek::Signature::from_slice(signature)?;
+    ed25519_dalek::VerifyingKey::from_bytes(key)?.verify_strict(bytes, &signature)
+}
+
+fn secp256k1_verifies(key: &[u8; 33], bytes: &[u8], signature: &[u8]) -> Result<(), k256::ecdsa::Error> {
+    let signature = k256::ecdsa::Signature::from_slice(signature)?;
+    let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(key)?;
+    k256::ecdsa::signature::Verifier::verify(&key, bytes, &signature)
 }
 
 fn bech32_text(prefix: &str, data: &[u8]) -> Result<String, InvalidPrefix> {

@@ -2,7 +2,7 @@
 //!
 //! `{"height":"1","round":0,"step":3,"signature":base64,"signbytes":HEX}`: the height is a string, the last two are
 //! left out when empty, steps are 0 none, 1 proposal, 2 prevote, 3 precommit.
-use super::{Exported, Format, FormatError, Imported, Note, hex};
+use super::{Evidence, Exported, Format, FormatError, Imported, Note, hex};
 use base64ct::{Base64, Encoding};
 use guard::{ChainId, Height, Position, Record, Round, Statement, Step};
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,8 @@ pub(super) fn import(bytes: &[u8], chain_id: &ChainId) -> Result<Imported, Forma
     let round = Round::try_from(state.round)
         .map_err(|_| FormatError::Range { field: "round", got: state.round.to_string() })?;
     let mut notes = Vec::new();
-    if state.signature.as_deref().is_some_and(|signature| !signature.is_empty()) {
-        check_signature(&state)?;
+    let signature = signature(&state)?;
+    if signature.is_some() {
         notes.push(Note::SignatureDropped);
     }
     let sign_bytes = sign_bytes(&state)?;
@@ -53,7 +53,8 @@ pub(super) fn import(bytes: &[u8], chain_id: &ChainId) -> Result<Imported, Forma
             });
         }
         let position = Position::end_of(height);
-        return Ok(Imported { format: Format::FilePv, position, statement: None, notes: owner_unknown(notes) });
+        let notes = owner_unknown(notes);
+        return Ok(Imported { format: Format::FilePv, position, statement: None, evidence: None, notes });
     };
     let statement = match sign_bytes.as_deref().map(Statement::parse) {
         None => {
@@ -68,8 +69,11 @@ pub(super) fn import(bytes: &[u8], chain_id: &ChainId) -> Result<Imported, Forma
     };
     if statement.is_none() {
         notes = owner_unknown(notes);
+    } else if signature.is_none() {
+        notes.push(Note::KeyUnknown);
     }
-    Ok(Imported { format: Format::FilePv, position, statement, notes })
+    let evidence = sign_bytes.zip(signature).map(|(bytes, signature)| Evidence { bytes, signature });
+    Ok(Imported { format: Format::FilePv, position, statement, evidence, notes })
 }
 
 fn owner_unknown(mut notes: Vec<Note>) -> Vec<Note> {
@@ -99,11 +103,12 @@ fn position(height: Height, round: Round, step: i64, notes: &mut Vec<Note>) -> R
     Ok(Some(Position { height, round, step }))
 }
 
-fn check_signature(state: &State) -> Result<(), FormatError> {
-    let signature = state.signature.as_deref().unwrap_or_default();
-    match Base64::decode_vec(signature) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(FormatError::Range { field: "signature", got: "something other than base64".to_owned() }),
+fn signature(state: &State) -> Result<Option<Vec<u8>>, FormatError> {
+    match state.signature.as_deref() {
+        None | Some("") => Ok(None),
+        Some(text) => Base64::decode_vec(text)
+            .map(Some)
+            .map_err(|_| FormatError::Range { field: "signature", got: "something other than base64".to_owned() }),
     }
 }
 

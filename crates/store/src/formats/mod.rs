@@ -50,6 +50,8 @@ pub enum Note {
     OwnerUnknown,
     /// The file says that nothing was ever signed, which is also what is written when no state was found.
     NothingSigned,
+    /// The file has sign bytes of this chain, but no signature, so its key cannot be told.
+    KeyUnknown,
     /// The step is "none", or one that the program does not write: the whole height counts as signed.
     StepUnclear {
         /// The step's number in the file.
@@ -87,6 +89,9 @@ impl fmt::Display for Note {
             Self::OwnerUnknown => f.write_str(
                 "the file names neither chain nor key: that it is this key's state on this chain is taken from you",
             ),
+            Self::KeyUnknown => {
+                f.write_str("the file has no signature: that it is this key's state is taken from you")
+            }
             Self::NothingSigned => f.write_str(
                 "the file says that nothing was ever signed; tmkms and FilePV also write this where no state was found: check \
                  that the key has really never signed",
@@ -123,6 +128,15 @@ impl fmt::Display for Note {
     }
 }
 
+/// What a file holds that only its key can have made. Whoever imports it checks it against that key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// What was signed.
+    pub bytes: Vec<u8>,
+    /// The signature, as it stands in the file, of whatever length.
+    pub signature: Vec<u8>,
+}
+
 /// What a file of another program says, in our terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
@@ -132,6 +146,8 @@ pub struct Imported {
     pub position: Position,
     /// What was signed there, if the file says it completely.
     pub statement: Option<Statement>,
+    /// Whose file it is, if it has both the signature and what was signed.
+    pub evidence: Option<Evidence>,
     /// What is lost or assumed.
     pub notes: Vec<Note>,
 }

@@ -68,7 +68,7 @@ pub(super) fn import(bytes: &[u8]) -> Result<Imported, FormatError> {
     if position.height != Height::ZERO {
         notes.push(Note::BytesMissing);
     }
-    Ok(Imported { format: Format::Tmkms, position, statement: None, notes })
+    Ok(Imported { format: Format::Tmkms, position, statement: None, evidence: None, notes })
 }
 
 fn round_of(text: &str) -> Result<Round, FormatError> {

@@ -1,11 +1,12 @@
 //! `tmkms state import`: the record of another signer, or of a copy of ours.
-use super::{confirm, owner_of};
+use super::confirm;
 use crate::cli::ConfigOption;
 use crate::commands::select_one;
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use clap::{Args, ValueEnum};
 use guard::{Height, Identity, Record};
+use signer::keys::PublicKey;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -67,10 +68,11 @@ impl Import {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let config = self.config.load()?;
         let chain = select_one(&config, self.chain_id.as_deref())?;
-        let owner = owner_of(chain)?;
+        let key = *crate::keys::read(&chain.key)?.public_key();
+        let owner = crate::keys::identity(chain, &key);
         let found = match self.from {
-            Source::Filepv => self.read(Format::FilePv, chain)?,
-            Source::Tmkms => self.read(Format::Tmkms, chain)?,
+            Source::Filepv => self.read(Format::FilePv, chain, &key)?,
+            Source::Tmkms => self.read(Format::Tmkms, chain, &key)?,
             Source::Ours => self.read_ours(chain, &owner)?,
         };
         self.refuse_nothing_signed(chain, &found)?;
@@ -90,7 +92,7 @@ impl Import {
         Ok(())
     }
 
-    fn read(&self, format: Format, chain: &Chain) -> Result<Found, Failure> {
+    fn read(&self, format: Format, chain: &Chain, key: &PublicKey) -> Result<Found, Failure> {
         let bytes = read_bounded(&self.file)?;
         let imported = formats::import_as(format, &bytes, &chain.id).map_err(|error| {
             let help = match formats::recognise(&bytes).filter(|other| *other != format) {
@@ -99,7 +101,24 @@ impl Import {
             };
             Failure::new(Exit::State, format!("cannot import {}: {error}", self.file.display()), help)
         })?;
-        Ok(Found { record: imported.record(), notes: imported.notes })
+        match &imported.evidence {
+            Some(evidence) if !key.verifies(&evidence.bytes, &evidence.signature) => Err(self.another_key(chain, key)),
+            _ => Ok(Found { record: imported.record(), notes: imported.notes }),
+        }
+    }
+
+    /// `FilePV`'s file names no key. Another key's record would be a promise about votes that this key never made.
+    fn another_key(&self, chain: &Chain, key: &PublicKey) -> Failure {
+        let message = format!(
+            "cannot import {}: its signature is not by this chain's key (address {}): it is another key's state, or damaged",
+            self.file.display(),
+            key.address()
+        );
+        let on = crate::state::options(chain, self.config.path());
+        let help = format!(
+            "bring the state that lay beside this key, or use `tmkms state init {on} --height H` with H above the chain's height"
+        );
+        Failure::new(Exit::State, message, help)
     }
 
     fn read_ours(&self, chain: &Chain, owner: &Identity) -> Result<Found, Failure> {
