@@ -172,7 +172,7 @@ impl<M: Medium> FileStore<M> {
                     .trouble(Trouble::Damaged, &format!("its length was changed: expected 8192 bytes, got {bytes}")));
             }
             Ok(Place::Another) => return Err(self.trouble(Trouble::Superseded, "another file was put in its place")),
-            Ok(Place::Nothing) => return Err(self.trouble(Trouble::Superseded, "it was removed or moved away")),
+            Ok(Place::Nothing) => return Err(self.missing()),
             Err(error) => return Err(failed(&self.path, "looking at it", error)),
         }
         medium::read_whole(&self.medium).map_err(|error| failed(&self.path, "reading it", error))
@@ -186,6 +186,21 @@ impl<M: Medium> FileStore<M> {
             detail: format!(
                 "state file {}: {what}, while this process had it open and last held {position}: stop this process, find out \
                  who did it, and run `tmkms state repair --height H` with H at least {} and not below the chain's height",
+                self.path.display(),
+                position.height
+            ),
+        }
+    }
+
+    /// The name leads nowhere. The file itself may be put back, for nothing was signed without it.
+    fn missing(&self) -> StoreError {
+        let position = self.current.record.position();
+        StoreError {
+            trouble: Trouble::Superseded,
+            detail: format!(
+                "state file {}: it was removed or moved away, while this process had it open and last held {position}: put \
+                 the file itself back, and signing goes on; if it is lost, stop this process, and run `tmkms state init \
+                 --height H` with H at least {} and not below the chain's height",
                 self.path.display(),
                 position.height
             ),
