@@ -3,7 +3,7 @@ use crate::keyring::{Keyring, RegisterError, SharedGuard};
 use crate::keys::{ConsensusKey, ForeignPermit, PublicKey};
 use crate::metrics::{Metrics, ValidatorMetrics};
 use crate::session::Asked;
-use guard::{ChainId, Denied, Extension, Height, Identity, NotCanonical, Permit, Position, Statement, Store};
+use guard::{ChainId, Denied, Extension, Height, Identity, NotCanonical, Permit, Position, Record, Statement, Store};
 use log::{error, info, warn};
 use std::fmt;
 use std::sync::Arc;
@@ -123,10 +123,10 @@ impl Validator {
     ///
     /// # Errors
     /// As [`guard::Guard::recover`].
-    pub fn recover(&self) -> Result<Option<Position>, Denied> {
+    pub fn recover(&self) -> Result<Option<Record>, Denied> {
         let mut guard = self.guard.lock();
         guard.recover()?;
-        Ok(guard.acknowledged().map(guard::Record::position))
+        Ok(guard.acknowledged().cloned())
     }
 
     /// Leave to sign: judged and committed. Refusals come at once; trouble of the store that may pass is waited for,
@@ -135,8 +135,11 @@ impl Validator {
         let begun = Instant::now();
         loop {
             let attempt = Instant::now();
-            let result = self.guard.lock().authorize(request.clone(), extension.cloned());
+            let mut guard = self.guard.lock();
+            let result = guard.authorize(request.clone(), extension.cloned());
+            // Before the guard is free: of two results the later one counts.
             self.note_store(&result);
+            drop(guard);
             // Another attempt may take as long as this one, waiting for the guard included.
             let after_another = begun.elapsed() + STORE_PAUSE + attempt.elapsed();
             match &result {
@@ -157,11 +160,12 @@ impl Validator {
     }
 
     fn note_store(&self, result: &Result<Permit, Denied>) {
-        let (kind, denied) = match result {
-            Err(denied @ Denied::Store(error)) => (error.trouble.name(), denied),
-            Err(denied @ Denied::RolledBack { .. }) => ("rolled_back", denied),
+        let (kind, is_permanent, denied) = match result {
+            Err(denied @ Denied::Store(error)) => (error.trouble.name(), !error.trouble.may_pass(), denied),
+            Err(denied @ Denied::RolledBack { .. }) => ("rolled_back", true, denied),
             Err(Denied::Refused(_)) => return,
             Ok(_) => {
+                self.metrics.resumed();
                 if self.in_trouble.load(Relaxed) && self.in_trouble.swap(false, Relaxed) {
                     info!(chain = self.chain_id(), validator = self.address(); "the signing state can be saved again");
                 }
@@ -169,7 +173,8 @@ impl Validator {
             }
         };
         self.metrics.store_errors.count(kind);
-        if !self.in_trouble.swap(true, Relaxed) {
+        let is_new_stop = is_permanent && self.metrics.stopped(denied.to_string());
+        if !self.in_trouble.swap(true, Relaxed) || is_new_stop {
             error!(chain = self.chain_id(), validator = self.address(), reason = kind; "{denied}");
         }
     }

@@ -191,6 +191,7 @@ pub(crate) fn describe(chain: &signer::metrics::ChainSnapshot) -> String {
         State::Waiting if nodes > 0 => "connected, not yet asked for a signature".to_owned(),
         State::Waiting => "starting, no node is connected yet".to_owned(),
         State::Unconnected => "no node is connected, and none asked for a signature since the start".to_owned(),
+        State::Stopped => format!("nothing is signed: {}", chain.stopped_by.as_deref().unwrap_or("see the log")),
         State::Stalled => {
             format!("no signature for {since:.0} s, {nodes} of {} nodes connected", chain.connections.len())
         }

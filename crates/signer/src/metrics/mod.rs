@@ -120,6 +120,8 @@ pub struct ValidatorMetrics {
     /// From the last byte of a request for a signature to its whole answer at the socket.
     pub answers: Histogram,
     connections: Mutex<Vec<Arc<ConnectionMetrics>>>,
+    /// Why nothing is signed until a person acts.
+    stopped_by: Mutex<Option<String>>,
 }
 
 impl ValidatorMetrics {
@@ -136,6 +138,7 @@ impl ValidatorMetrics {
             commits: Histogram::default(),
             answers: Histogram::default(),
             connections: Mutex::default(),
+            stopped_by: Mutex::default(),
         }
     }
 
@@ -152,6 +155,16 @@ impl ValidatorMetrics {
         *last = Some(Last { position, at: Instant::now() });
     }
 
+    /// Nothing is signed until a person acts, and why. Says whether that is news.
+    pub fn stopped(&self, reason: String) -> bool {
+        lock(&self.stopped_by).replace(reason).is_none()
+    }
+
+    /// The state was saved, or read back whole: what had stopped signing is over.
+    pub fn resumed(&self) {
+        lock(&self.stopped_by).take();
+    }
+
     /// The counters of one connection; the same for each call with the same address.
     #[must_use]
     pub fn connection(&self, address: &str) -> Arc<ConnectionMetrics> {
@@ -162,6 +175,10 @@ impl ValidatorMetrics {
         let new = Arc::new(ConnectionMetrics { address: address.to_owned(), ..ConnectionMetrics::default() });
         connections.push(Arc::clone(&new));
         new
+    }
+
+    fn stopped_by(&self) -> Option<String> {
+        lock(&self.stopped_by).clone()
     }
 
     fn last(&self) -> Option<Last> {

@@ -29,6 +29,9 @@ pub struct ChainSnapshot {
     pub validator: String,
     /// How it fares.
     pub state: State,
+    /// Why nothing is signed, where the state is [`State::Stopped`].
+    #[serde(default)]
+    pub stopped_by: Option<String>,
     /// The last signature of this life.
     pub last_signed: Option<LastSigned>,
     /// All signatures of this life, repeats included.
@@ -62,6 +65,8 @@ pub enum State {
     Unconnected,
     /// It signed before, but not within the limit.
     Stalled,
+    /// Its signing state was put back, exchanged, removed or damaged while in use: nothing is signed until a person acts.
+    Stopped,
 }
 
 impl State {
@@ -138,11 +143,16 @@ impl Metrics {
 fn chain(validator: &ValidatorMetrics, uptime: Duration, limit: Duration) -> ChainSnapshot {
     let last = validator.last();
     let connections: Vec<_> = validator.all_connections().iter().map(|one| connection(one)).collect();
+    let stopped_by = validator.stopped_by();
     let is_connected = connections.iter().any(|connection| connection.up);
     ChainSnapshot {
         chain_id: validator.chain_id.as_str().to_owned(),
         validator: validator.address.clone(),
-        state: state(last.map(|last| last.at.elapsed()), is_connected, uptime, limit),
+        state: match stopped_by {
+            Some(_) => State::Stopped,
+            None => state(last.map(|last| last.at.elapsed()), is_connected, uptime, limit),
+        },
+        stopped_by,
         last_signed: last.map(last_signed),
         signatures: validator.signatures.iter().map(|count| count.load(Relaxed)).sum(),
         repeats: validator.repeats.load(Relaxed),

@@ -1,7 +1,9 @@
 //! What is seen from outside: Prometheus' page and the snapshot.
 use crate::fixture::one;
 use crate::node::Listener;
+use crate::store::Mood;
 use crate::wire::{PRECOMMIT, PREVOTE, vote};
+use guard::Trouble;
 use signer::metrics::{Snapshot, State};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,6 +86,36 @@ fn health_fails_when_votes_stop_while_the_node_stays_connected() {
     assert!(snapshot.chains[0].connections[0].up && snapshot.chains[0].state == State::Stalled && !snapshot.healthy);
     node.ask_vote("health-1", vote(PRECOMMIT, 2, 0, 1)).unwrap();
     assert!(started.metrics.snapshot(limit).healthy);
+}
+
+/// The last signature is seconds old, and there will be none.
+#[test]
+fn a_state_that_only_a_person_can_mend_is_unhealthy_at_once_until_it_is_mended() {
+    let listener = Listener::unix();
+    let (started, chain) = one("mended-1", &listener);
+    let mut node = listener.accept();
+    node.ask_vote("mended-1", vote(PRECOMMIT, 1, 0, 1)).unwrap();
+    let judged = || {
+        let chain = started.chain("mended-1");
+        (chain.state, chain.stopped_by.unwrap_or_default())
+    };
+    for (height, trouble) in [(2, Trouble::Superseded), (4, Trouble::Damaged)] {
+        chain.store.set(Mood::Failing(trouble));
+        node.ask_vote("mended-1", vote(PRECOMMIT, height, 0, 1)).unwrap_err();
+        assert_eq!(judged(), (State::Stopped, "the signing state could not be saved: told to fail".to_owned()));
+        assert!(!started.snapshot().healthy);
+        chain.store.set(Mood::Healthy);
+        node.ask_vote("mended-1", vote(PRECOMMIT, height + 1, 0, 1)).unwrap();
+        assert_eq!(judged(), (State::Signing, String::new()));
+    }
+    chain.store.set(Mood::Failing(Trouble::Failed));
+    node.ask_vote("mended-1", vote(PRECOMMIT, 6, 0, 1)).unwrap_err();
+    assert_eq!(judged().0, State::Signing, "a full disk may pass by itself");
+    chain.store.set(Mood::Healthy);
+    chain.store.roll_back();
+    node.ask_vote("mended-1", vote(PRECOMMIT, 7, 0, 1)).unwrap_err();
+    let (state, reason) = judged();
+    assert!(state == State::Stopped && reason.contains("put back while in use"), "{reason}");
 }
 
 #[test]

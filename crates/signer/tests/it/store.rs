@@ -41,6 +41,11 @@ impl MemoryStore {
         self.lock().commits.clone()
     }
 
+    /// Puts back what it held before the first commit.
+    pub fn roll_back(&self) {
+        self.lock().record = Record::never_signed();
+    }
+
     pub fn attempts(&self) -> usize {
         self.lock().attempts
     }

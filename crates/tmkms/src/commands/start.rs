@@ -10,6 +10,7 @@ use guard::Denied;
 use log::{info, warn};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
 use signer::keys::ConsensusKey;
 use signer::{
     Build, ConnectionSettings, Keyring, Metrics, RegisterError, Service, Stop, Timing, Validator, ValidatorSettings,
@@ -17,6 +18,7 @@ use signer::{
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 use store::file::slot::Owner;
@@ -143,8 +145,8 @@ fn open_chain(
             Failure::new(Exit::Configuration, format!("chain {}: {error}", chain.id), "")
         }
     })?;
-    let position = validator.recover().map_err(|denied| unrecovered(chain, &denied))?;
-    let signed = position.map_or_else(String::new, state::up_to);
+    let record = validator.recover().map_err(|denied| unrecovered(chain, &denied))?;
+    let signed = record.as_ref().map_or_else(String::new, state::meaning);
     info!(chain = chain.id.as_str(), validator = validator.address(); "signing state recovered: {signed}");
     Ok(validator)
 }
@@ -162,9 +164,11 @@ fn serve(connections: Connections, signals: Signals) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Exit::Runtime, error.to_string(), ""))?;
         services.push(service);
     }
-    stop_at_signal(signals, services.iter().map(Service::stop_handle).collect())?;
+    let signalled = stop_at_signal(signals, services.iter().map(Service::stop_handle).collect())?;
     services.iter().for_each(Service::wait);
-    info!("stopping: votes in progress are answered first");
+    if let Some(name) = signal_name(signalled.load(SeqCst)) {
+        info!("{name}: stopping, votes in progress are answered first");
+    }
     let until = Instant::now() + FINISH_LIMIT;
     for service in services {
         if !service.finish(until.saturating_duration_since(Instant::now())) {
@@ -181,15 +185,19 @@ fn timing(timeout: Duration, silence: Duration) -> Timing {
     Timing { connect: own.connect.min(timeout), handshake: timeout, idle: silence, write: own.write.min(timeout) }
 }
 
-fn stop_at_signal(mut signals: Signals, stops: Vec<Stop>) -> Result<(), Failure> {
+/// Gives where the last signal's number will stand; the lines about it are the main thread's, so that they come in order.
+fn stop_at_signal(mut signals: Signals, stops: Vec<Stop>) -> Result<Arc<AtomicI32>, Failure> {
+    let signalled = Arc::new(AtomicI32::new(0));
+    let last = Arc::clone(&signalled);
     let waiting = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             // Nothing that could keep it from stopping comes before this.
+            last.store(signal, SeqCst);
             stops.iter().for_each(Stop::stop);
-            info!("signal {signal}");
         }
     });
-    waiting.map(drop).map_err(|error| Failure::new(Exit::Runtime, format!("no thread for signals: {error}"), ""))
+    let waiting = waiting.map(|_| signalled);
+    waiting.map_err(|error| Failure::new(Exit::Runtime, format!("no thread for signals: {error}"), ""))
 }
 
 /// What would keep `start` from starting: for `config check`, which takes no lock and writes nothing.
