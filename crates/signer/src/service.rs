@@ -171,10 +171,7 @@ impl Worker {
     fn run(mut self, _running: Running) {
         while !self.stop.is_set() {
             let had_session = match catch_unwind(AssertUnwindSafe(|| self.serve_once())) {
-                Ok(Ok(served)) => {
-                    self.report_end(&served);
-                    true
-                }
+                Ok(Ok(())) => true,
                 Ok(Err(error)) => {
                     self.report_failure(&error);
                     false
@@ -191,22 +188,26 @@ impl Worker {
         debug!(chain = self.chain(), node = self.node.as_str(); "connection thread ends");
     }
 
-    /// One dial, one handshake, one session.
-    fn serve_once(&mut self) -> io::Result<Served> {
+    /// One dial, one handshake, one session, and the word of its end, which comes before whoever stops us goes on.
+    fn serve_once(&mut self) -> io::Result<()> {
         let socket = Socket::dial(&self.settings.endpoint, self.timing.connect)?;
         let Some(_watched) = self.stop.watch(&socket) else {
-            return Ok(Served { end: End::Stopped, is_good: true });
+            return Ok(());
         };
         debug!(chain = self.chain(), node = self.node.as_str(); "connected");
         let identity = self.settings.identity.as_deref();
         let connection = Connection::over(socket, &self.settings.endpoint, identity, &self.timing)?;
-        let _up = Up::new(&self.metrics);
+        let up = Up::new(&self.metrics);
         let begun = Instant::now();
         let validator = Arc::clone(&self.settings.validator);
         let announce = self.announcements.next().is_some();
         let mut session = Session::new(validator, connection, self.stop.clone(), &self.log, announce);
         let end = session.run();
-        Ok(Served { end, is_good: session.has_answered() && begun.elapsed() >= GOOD_SESSION })
+        let served = Served { end, is_good: session.has_answered() && begun.elapsed() >= GOOD_SESSION };
+        drop(session);
+        drop(up);
+        self.report_end(&served);
+        Ok(())
     }
 
     fn report_end(&mut self, served: &Served) {

@@ -151,8 +151,8 @@ fn ping(stream: &mut UnixStream) {
     assert_eq!(answer, [0x02, 0x42, 0x00]);
 }
 
-/// Has a nil prevote signed: the message of CometBFT's `privval/types.proto`, byte by byte.
-fn prevote(stream: &mut UnixStream, height: u8) {
+/// Asks for a nil prevote: the message of CometBFT's `privval/types.proto`, byte by byte. Gives the answer.
+fn ask_prevote(stream: &mut UnixStream, height: u8) -> Vec<u8> {
     let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
     let mut vote = vec![0x08, 1, 0x10, height, 0x2a, 2, 0x08, 1, 0x32, 20];
     vote.extend([1; 20]);
@@ -162,8 +162,14 @@ fn prevote(stream: &mut UnixStream, height: u8) {
     let mut answer = [0; 512];
     // The system may interrupt a read that has a limit.
     let read = (0..100).find_map(|_| stream.read(&mut answer).ok()).unwrap();
+    answer[..read].to_vec()
+}
+
+/// Has a nil prevote signed.
+fn prevote(stream: &mut UnixStream, height: u8) {
+    let answer = ask_prevote(stream, height);
     // SignedVoteResponse: field 1 is the vote, field 2 an error.
-    assert_eq!((answer[1], answer[3]), (0x22, 0x0a), "{:?}", String::from_utf8_lossy(&answer[..read]));
+    assert_eq!((answer[1], answer[3]), (0x22, 0x0a), "{:?}", String::from_utf8_lossy(&answer));
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -189,9 +195,12 @@ fn a_running_signer_is_seen_from_outside_and_ends_cleanly_at_a_signal() {
         signer.signal(signal);
         assert_eq!(signer.exit_code(), 0);
         assert_eq!(node.read(&mut [0]).unwrap(), 0, "the session ends with a clean end of stream");
+        let log = std::fs::read_to_string(house.folder.join("log")).unwrap();
+        assert!(!log.contains(TEST_KEY) && !log.contains(" WARN  session"), "{log}");
+        let stopping = format!("SIG{}: stopping, votes in progress are answered first", &signal[1..]);
+        assert_eq!(log.matches(&stopping).count(), 1, "{log}");
+        assert!(log.lines().last().unwrap().ends_with(" stopped"), "{log}");
     }
-    let log = std::fs::read_to_string(house.folder.join("log")).unwrap();
-    assert!(log.contains("stopped") && !log.contains(TEST_KEY), "{log}");
 }
 
 /// Waits until `/healthz` fails, and gives its reason; `tmkms status` must say the same and exit with 1.

@@ -61,7 +61,7 @@ impl Session {
         loop {
             let request = match self.next_request() {
                 Ok(request) => request,
-                Err(end) => return end,
+                Err(end) => return self.or_stopped(end),
             };
             let begun = Instant::now();
             let (answer, signed) = match request {
@@ -79,6 +79,11 @@ impl Session {
             }
             self.report.answered();
         }
+    }
+
+    /// To stop, our own end of the connection is shut for reading, which reads like the node's doing.
+    fn or_stopped(&self, end: End) -> End {
+        if self.stop.is_set() && !end.is_misbehaviour() { End::Stopped } else { end }
     }
 
     /// Whether a node got any answer.

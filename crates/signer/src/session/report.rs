@@ -60,19 +60,16 @@ impl Budget {
 pub(super) struct Report {
     validator: Arc<Validator>,
     log: Arc<NodeLog>,
-    /// The configured address, and the peer's proven id on TCP.
-    node: String,
+    /// What the peer proved on TCP. Kept apart from the configured address, by which a node is found in the log.
+    peer: Option<String>,
     announce: bool,
     has_answered: bool,
 }
 
 impl Report {
     pub(super) fn new(validator: Arc<Validator>, log: Arc<NodeLog>, peer: Option<PeerId>, announce: bool) -> Self {
-        let node = match peer {
-            Some(peer) if !log.address.contains('@') => format!("{} (peer {peer})", log.address),
-            _ => log.address.clone(),
-        };
-        Self { validator, log, node, announce, has_answered: false }
+        let peer = peer.map(|peer| peer.to_string());
+        Self { validator, log, peer, announce, has_answered: false }
     }
 
     pub(super) const fn has_answered(&self) -> bool {
@@ -83,7 +80,7 @@ impl Report {
     pub(super) fn answered(&mut self) {
         if !std::mem::replace(&mut self.has_answered, true) && self.announce {
             let (chain, validator) = self.names();
-            info!(chain, validator, node = self.node.as_str(); "session with {}", self.node);
+            info!(chain, validator, node = self.node(), peer = self.peer(); "session with {}", self.node());
         }
     }
 
@@ -91,7 +88,7 @@ impl Report {
         self.validator.metrics().signed(position, is_repeat);
         let (chain, validator) = self.names();
         debug!(
-            chain, validator, node = self.node.as_str(),
+            chain, validator, node = self.node(), peer = self.peer(),
             height = position.height.get(), round = position.round.get(), step = position.step.name(),
             repeat = is_repeat;
             "signed {position}"
@@ -114,11 +111,11 @@ impl Report {
         if let Some(count) = self.log.refused.next(Instant::now()) {
             let (chain, validator) = self.names();
             warn!(
-                chain, validator, node = self.node.as_str(), reason = refusal.name(), count,
+                chain, validator, node = self.node(), peer = self.peer(), reason = refusal.name(), count,
                 height = position.map(|at| at.height.get()),
                 round = position.map(|at| at.round.get()),
                 step = position.map(|at| at.step.name());
-                "refused: {refusal} (asked by {})", self.node
+                "refused: {refusal} (asked by {})", self.node()
             );
         }
     }
@@ -127,7 +124,7 @@ impl Report {
         self.validator.metrics().invalid.count(reason);
         if let Some(count) = self.log.invalid.next(Instant::now()) {
             let (chain, validator) = self.names();
-            warn!(chain, validator, node = self.node.as_str(), reason, count; "invalid request from {}: {text}", self.node);
+            warn!(chain, validator, node = self.node(), peer = self.peer(), reason, count; "invalid request from {}: {text}", self.node());
         }
     }
 
@@ -135,11 +132,19 @@ impl Report {
         if let Some(count) = self.log.unsaved.next(Instant::now()) {
             let (chain, validator) = self.names();
             error!(
-                chain, validator, node = self.node.as_str(), count,
+                chain, validator, node = self.node(), peer = self.peer(), count,
                 height = position.height.get(), round = position.round.get(), step = position.step.name();
                 "not signed: {position}: {text}"
             );
         }
+    }
+
+    fn node(&self) -> &str {
+        &self.log.address
+    }
+
+    fn peer(&self) -> Option<&str> {
+        self.peer.as_deref()
     }
 
     fn names(&self) -> (&str, &str) {

@@ -1,5 +1,5 @@
 //! What is logged: all evidence of a refusal, one line a signature, no flood, no secret.
-use crate::fixture::one;
+use crate::fixture::{Signer, one, settings};
 use crate::node::Listener;
 use crate::wire::{PREVOTE, vote};
 use log::kv::{Key, Value, VisitSource};
@@ -99,4 +99,42 @@ fn a_flood_of_refusals_and_a_dead_node_do_not_flood_the_log() {
     let failures = started.chain("flood-1").connections[0].failures;
     let failed = lines("flood-1").iter().filter(|(_, line)| line.contains("cannot connect")).count();
     assert!(failures >= 3 && failed < usize::try_from(failures).unwrap(), "{failed} lines for {failures} failures");
+}
+
+#[test]
+fn a_node_has_one_name_in_all_lines_and_its_proven_identity_a_field_of_its_own() {
+    capture();
+    let listener = Listener::tcp();
+    let (_started, _chain) = one("peer-1", &listener);
+    let mut node = listener.accept();
+    node.ask_vote("peer-1", vote(PREVOTE, 5, 0, 0xaa)).unwrap();
+    node.ask_vote("peer-1", vote(PREVOTE, 5, 0, 0xbb)).unwrap_err();
+    let name = format!(" node={} peer=", listener.address());
+    let lines = lines("peer-1");
+    for part in ["session with", "signed", "refused:"] {
+        let line = &lines.iter().find(|(_, line)| line.starts_with(part)).unwrap().1;
+        assert!(line.contains(&name) && !line.contains("(peer"), "{line}");
+    }
+}
+
+#[test]
+fn whoever_stops_does_not_say_that_the_node_hung_up() {
+    capture();
+    let (served, waiting) = (Listener::unix(), Listener::unix());
+    let mut signer = Signer::new();
+    let chain = signer.chain(settings("ours-1", 1));
+    signer.connect(&chain, &served);
+    // Its node never accepts: the connection waits in the backlog.
+    signer.connect(&chain, &waiting);
+    let started = signer.start();
+    let mut node = served.accept();
+    // A session must last for a second to be worth a line at its end.
+    thread::sleep(Duration::from_millis(1_100));
+    node.ping();
+    assert!(started.finish(Duration::from_secs(5)));
+    // Taken at once: the lines are there when the wait is over.
+    let lines = lines("ours-1");
+    let ends: Vec<_> = lines.iter().filter(|(_, line)| line.contains(" ended: ")).collect();
+    assert!(ends.len() == 1 && ends[0].1.contains("ended: this process stops"), "{lines:#?}");
+    assert!(lines.iter().all(|(level, _)| *level > Level::Warn), "{lines:#?}");
 }
