@@ -2,8 +2,10 @@
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use guard::{Height, Position, Record};
+use rustix::fs::{Access, access};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use store::file::{Inspection, inspect, slot::Owner};
@@ -122,7 +124,7 @@ pub(crate) fn meaning(record: &Record) -> String {
 pub(crate) fn look(chain: &Chain, owner: Option<&Owner>) -> Result<(Inspection, Option<Problem>), StateError> {
     let mut seen = inspect(&chain.state_file.resolved)?;
     let problem = loose_mode(&chain.state_file.resolved).or_else(|| seen.problem.take());
-    let problem = problem.or_else(|| foreign_owner(&seen, owner));
+    let problem = problem.or_else(|| foreign_owner(&seen, owner)).or_else(|| unwritable(&chain.state_file.resolved));
     Ok((seen, problem))
 }
 
@@ -130,6 +132,17 @@ pub(crate) fn look(chain: &Chain, owner: Option<&Owner>) -> Result<(Inspection, 
 fn loose_mode(path: &Path) -> Option<Problem> {
     let mode = path.metadata().ok()?.permissions().mode() & 0o7777;
     (mode & 0o077 != 0).then_some(Problem::LooseMode { mode })
+}
+
+/// A signer opens its state for writing; whether that is permitted can be asked without doing it.
+fn unwritable(path: &Path) -> Option<Problem> {
+    let error = io::Error::from(access(path, Access::READ_OK | Access::WRITE_OK).err()?);
+    let doing = "opening it for writing";
+    Some(match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => Problem::ReadOnly { doing, error },
+        io::ErrorKind::PermissionDenied => Problem::PermissionDenied { doing, error },
+        _ => Problem::Io { doing, error },
+    })
 }
 
 fn foreign_owner(seen: &Inspection, owner: Option<&Owner>) -> Option<Problem> {

@@ -29,8 +29,14 @@ pub struct Replaced {
     pub before: Option<Record>,
     /// The record that the file holds now.
     pub record: Record,
-    /// Where the old file was kept, bit by bit.
-    pub backup: PathBuf,
+    /// Where the old file was kept, bit by bit; none where nothing was changed.
+    pub backup: Option<PathBuf>,
+}
+
+impl Replaced {
+    fn unchanged(record: &Record) -> Self {
+        Self { before: Some(record.clone()), record: record.clone(), backup: None }
+    }
 }
 
 /// The epoch of a file that was never opened.
@@ -53,7 +59,8 @@ impl FileStore {
     }
 
     /// Puts a floor in place of a file, damaged or not: nothing at or below height `floor`, or the height of whatever
-    /// can still be read from it, will be signed. With [`Lowering::Allow`] what can be read does not count.
+    /// can still be read from it, will be signed. With [`Lowering::Allow`] what can be read does not count; without it
+    /// a sound record that is as high already is left alone, with its bytes.
     ///
     /// # Errors
     /// A [`StateError`]: missing, in use, another key's or chain's, foreign or of a later version; or the system's
@@ -61,8 +68,13 @@ impl FileStore {
     pub fn repair(path: &Path, identity: &Identity, floor: Height, lowering: Lowering) -> Result<Replaced, StateError> {
         let old = StateFile::open(path)?;
         let owner = Owner::of(identity);
-        let held = readable_in(&old, &owner)?;
+        let (held, is_sound) = readable_in(&old, &owner)?;
         let best = held.iter().max_by_key(|held| held.record.position());
+        if let (Some(best), true, Lowering::Refuse) = (best, is_sound, lowering)
+            && best.record.position() >= Position::end_of(floor)
+        {
+            return Ok(Replaced::unchanged(&best.record));
+        }
         let height = match (best, lowering) {
             (Some(best), Lowering::Refuse) => floor.max(best.record.position().height),
             _ => floor,
@@ -72,7 +84,8 @@ impl FileStore {
         exchange(&old, &owner, following(held.iter().map(|held| held.epoch)), before, record)
     }
 
-    /// Puts another record in place of that of a sound file; `wanted`'s sequence does not count.
+    /// Puts another record in place of that of a sound file; `wanted`'s sequence does not count. One that says the same
+    /// already is left alone.
     ///
     /// # Errors
     /// [`Problem::WouldLower`] if `wanted` would allow anything that the present record refuses and `lowering` does
@@ -95,6 +108,9 @@ impl FileStore {
             let (existing, requested) = (held.record.position(), wanted.position());
             return Err(fail(Problem::WouldLower { existing, requested }));
         }
+        if held.record.position() == wanted.position() && held.record.statement() == wanted.statement() {
+            return Ok(Replaced::unchanged(&held.record));
+        }
         let sequence = following([held.record.sequence()].into_iter());
         let record = match wanted.statement() {
             Some(statement) => Record::of(sequence, Statement::clone(statement)),
@@ -115,14 +131,15 @@ fn following(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.max().map_or(0, |highest| highest + 1)
 }
 
-/// Every record that can be read from a file that is ours, however damaged.
-fn readable_in(old: &StateFile, owner: &Owner) -> Result<Vec<Held>, StateError> {
+/// Every record that can be read from a file that is ours, however damaged, and whether nothing is wrong with it.
+fn readable_in(old: &StateFile, owner: &Owner) -> Result<(Vec<Held>, bool), StateError> {
     let fail = |problem| StateError::new(old.path(), problem);
     let start = old.read_start()?;
     let problem = match <&ImageBytes>::try_from(&start[..]) {
         Ok(image) => image::judge(image, owner).err(),
         Err(_) => Some(image::judge_size(&start, old.bytes())),
     };
+    let is_sound = problem.is_none();
     match problem {
         None
         | Some(
@@ -145,7 +162,7 @@ fn readable_in(old: &StateFile, owner: &Owner) -> Result<Vec<Held>, StateError> 
             Err(BadSlot::Broken(_)) => {}
         }
     }
-    Ok(readable)
+    Ok((readable, is_sound))
 }
 
 /// Exchanges a file that is open and locked. A link leads to the file that is exchanged, and stays.
@@ -165,7 +182,9 @@ fn exchange(
     let mut directory = Directory::of(&target).owned_by(old.owner());
     let backup = exchange_in(&mut directory, name, owner, epoch, &record);
     let backup = backup.map_err(|problem| StateError::new(path, problem))?;
-    Ok(Replaced { before, record, backup: target.with_file_name(backup) })
+    // Named as the caller names the file, except that a link's target is elsewhere.
+    let named = if path.is_symlink() { &target } else { path };
+    Ok(Replaced { before, record, backup: Some(named.with_file_name(backup)) })
 }
 
 /// The steps of [`FileStore::create`], in any folder.

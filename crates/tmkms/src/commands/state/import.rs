@@ -170,14 +170,11 @@ impl Import {
             }
             Err(StateError { problem: Problem::Exists, .. }) => {
                 let replaced = FileStore::replace(path, owner, record, lowering).map_err(fail)?;
-                writeln!(
-                    out,
-                    "replaced the record in {}: {} on {}",
-                    path.display(),
-                    crate::state::meaning(record),
-                    chain.id
-                )?;
-                writeln!(out, "  the old file is kept as {}", replaced.backup.display())?;
+                let done = if replaced.backup.is_some() { "replaced the record in" } else { "unchanged:" };
+                writeln!(out, "{done} {}: {} on {}", path.display(), crate::state::meaning(record), chain.id)?;
+                if let Some(backup) = replaced.backup {
+                    writeln!(out, "  the old file is kept as {}", backup.display())?;
+                }
             }
             Err(error) => return Err(fail(error)),
         }

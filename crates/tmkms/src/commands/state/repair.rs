@@ -9,8 +9,8 @@ use std::io::Write;
 use store::{FileStore, Lowering};
 
 const EXAMPLES: &str = "\
-Nothing at or below the height will be signed afterwards. What can still be read of the old record counts: if it is higher, \
-it stays. --force lets a lower height through, which can lead to a double sign, and asks for the chain id to be typed \
+Nothing at or below the height will be signed afterwards. A record that is intact and higher is left as it is. Of a damaged \
+one, what can still be read counts: if it is higher, nothing at or below its height will be signed. --force lets a lower height through, which can lead to a double sign, and asks for the chain id to be typed \
 (or for --yes). The old file is kept beside the new one.
 
 Give the chain's height or more: a validator that skips a few blocks loses nothing that matters.
@@ -56,6 +56,13 @@ impl Repair {
         let path = &chain.state_file.resolved;
         let replaced = FileStore::repair(path, &owner, self.height, lowering)
             .map_err(|error| crate::state::failure(chain, self.config.path(), &error))?;
+        let Some(backup) = replaced.backup else {
+            let meaning = crate::state::meaning(&replaced.record);
+            let is_higher = replaced.record.position().height > self.height;
+            let level = if is_higher { "higher" } else { "as high" };
+            writeln!(out, "nothing to repair: the record is intact and {level}: {meaning} on {}", chain.id)?;
+            return Ok(());
+        };
         let height = replaced.record.position().height;
         writeln!(
             out,
@@ -66,7 +73,7 @@ impl Repair {
         if height > self.height {
             writeln!(out, "  height {} was asked for, but the old record was higher", self.height)?;
         }
-        writeln!(out, "  the old file is kept as {}", replaced.backup.display())?;
+        writeln!(out, "  the old file is kept as {}", backup.display())?;
         Ok(())
     }
 }
