@@ -115,18 +115,14 @@ impl Fuzz {
         for batch in targets.chunks(jobs) {
             println!("==> fuzz {} for {} s", batch.join(" and "), time.as_secs());
             let running: Vec<_> = batch.iter().map(|target| self.start(target, time)).collect::<Result<_>>()?;
-            for (target, child) in batch.iter().zip(running) {
-                let output = child.wait_with_output()?;
-                let text = String::from_utf8_lossy(&output.stderr);
-                if !output.status.success() {
+            for (target, mut child) in batch.iter().zip(running) {
+                let status = child.wait()?;
+                let text = String::from_utf8_lossy(&std::fs::read(log_file(target))?).into_owned();
+                if !status.success() {
                     println!("{text}");
                 }
                 let executions = executions(&text).unwrap_or(0);
-                outcomes.push(Outcome {
-                    target: target.clone(),
-                    executions,
-                    ok: output.status.success() && executions > 0,
-                });
+                outcomes.push(Outcome { target: target.clone(), executions, ok: status.success() && executions > 0 });
             }
         }
         Ok(outcomes)
@@ -137,6 +133,8 @@ impl Fuzz {
         let corpus = root.join("fuzz/corpus").join(target);
         let seeds = root.join("fuzz/seeds").join(target);
         std::fs::create_dir_all(&corpus)?;
+        // A file and no pipe: nobody reads while it runs, and a full pipe stops a fuzzer without a word.
+        let log = std::fs::File::create(log_file(target)).context("cannot write the fuzzer's log")?;
         if !has_files(&seeds) {
             bail!("the fuzz target {target} has no seed corpus: expected files in fuzz/seeds/{target}");
         }
@@ -149,10 +147,15 @@ impl Fuzz {
                 "-print_final_stats=1".into(),
                 "-rss_limit_mb=2048".into(),
             ])
-            .stderr(std::process::Stdio::piped())
+            .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start the fuzz target {target}"))
     }
+}
+
+/// What a target's last run said.
+fn log_file(target: &str) -> PathBuf {
+    step::root().join("fuzz/corpus").join(format!("{target}.log"))
 }
 
 fn has_files(folder: &Path) -> bool {
