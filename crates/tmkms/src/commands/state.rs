@@ -9,8 +9,9 @@ use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use crate::terminal;
 use clap::Subcommand;
-use guard::{Height, Identity};
+use guard::{Height, Identity, Position};
 use std::io::Write;
+use store::file::inspect;
 
 const ABOUT: &str = "\
 For each key on each chain one file holds the last position (height, round, step) that was signed, and what was signed there. \
@@ -53,6 +54,31 @@ fn height(text: &str) -> Result<Height, String> {
 /// Whose state it is, by the chain's key.
 fn owner_of(chain: &Chain) -> Result<Identity, Failure> {
     Ok(crate::keys::identity(chain, crate::keys::read(&chain.key)?.public_key()))
+}
+
+/// What a forced change puts at stake, with the highest record that can be read now.
+fn danger(chain: &Chain, wanted: Position) -> String {
+    let seen = inspect(&chain.state_file.resolved).ok();
+    let held = seen.iter().flat_map(|seen| seen.slots.iter().flatten()).map(|held| held.record.position()).max();
+    let change = match held {
+        Some(held) if held > wanted => format!("goes DOWN from {} to {}", level(held), level(wanted)),
+        Some(held) => format!("goes from {} to {}", level(held), level(wanted)),
+        None => format!("becomes {} even if it was higher", level(wanted)),
+    };
+    format!(
+        "the record of {} {change}: whatever was signed above {} can be signed a second time, and the stake be slashed",
+        chain.id,
+        level(wanted)
+    )
+}
+
+/// A position, or its height where it is the end of one: no person knows the largest round.
+fn level(position: Position) -> String {
+    if position == Position::end_of(position.height) {
+        format!("the end of height {}", position.height)
+    } else {
+        position.to_string()
+    }
 }
 
 /// Asks for the chain's name before something dangerous, unless `--yes` was given.

@@ -77,13 +77,7 @@ impl Import {
         };
         self.refuse_nothing_signed(chain, &found)?;
         if self.force {
-            let danger = format!(
-                "the record of {} becomes {} even if it is higher now: votes above that can be signed a second time, and the stake \
-                 be slashed",
-                chain.id,
-                found.record.position()
-            );
-            confirm(chain, &danger, self.yes)?;
+            confirm(chain, &super::danger(chain, found.record.position()), self.yes)?;
         }
         self.write(chain, &owner, &found.record, out)?;
         for note in &found.notes {
@@ -122,10 +116,7 @@ impl Import {
     }
 
     fn read_ours(&self, chain: &Chain, owner: &Identity) -> Result<Found, Failure> {
-        let fail = |problem: Problem| {
-            let error = StateError { path: self.file.clone(), problem };
-            Failure::new(Exit::State, format!("cannot import: {error}"), "")
-        };
+        let fail = |problem: Problem| self.unfit(problem);
         let mut seen = inspect(&self.file).map_err(|error| fail(error.problem))?;
         if let Some(problem) = seen.problem.take() {
             return Err(fail(problem));
@@ -144,6 +135,27 @@ impl Import {
                 Err(Failure::new(Exit::State, message, ""))
             }
         }
+    }
+
+    /// The remedies of the store's texts are the configured state's; this file is a copy from elsewhere.
+    fn unfit(&self, problem: Problem) -> Failure {
+        let file = self.file.display();
+        let help = match &problem {
+            Problem::Empty => {
+                return Failure::new(Exit::State, format!("cannot import {file}: it is empty"), "copy it again");
+            }
+            Problem::Foreign { format: Some(format) } => {
+                let message = format!("cannot import {file}: it is {format}");
+                return Failure::new(Exit::State, message, format!("write --from {}", format.name()));
+            }
+            Problem::Foreign { format: None } => {
+                let message = format!("cannot import {file}: not a state file of this program");
+                return Failure::new(Exit::State, message, "name what `tmkms state export --to ours` wrote");
+            }
+            _ => "",
+        };
+        let error = StateError { path: self.file.clone(), problem };
+        Failure::new(Exit::State, format!("cannot import: {error}"), help)
     }
 
     fn refuse_nothing_signed(&self, chain: &Chain, found: &Found) -> Result<(), Failure> {

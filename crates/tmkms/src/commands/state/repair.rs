@@ -4,7 +4,7 @@ use crate::cli::ConfigOption;
 use crate::commands::select_one;
 use crate::failure::Failure;
 use clap::Args;
-use guard::Height;
+use guard::{Height, Position};
 use std::io::Write;
 use store::{FileStore, Lowering};
 
@@ -45,12 +45,7 @@ impl Repair {
         let chain = select_one(&config, self.chain_id.as_deref())?;
         let owner = owner_of(chain)?;
         if self.force {
-            let danger = format!(
-                "the record of {} becomes height {} even if it is higher now: votes above that height can be signed a second time, \
-                 and the stake be slashed",
-                chain.id, self.height
-            );
-            confirm(chain, &danger, self.yes)?;
+            confirm(chain, &super::danger(chain, Position::end_of(self.height)), self.yes)?;
         }
         let lowering = if self.force { Lowering::Allow } else { Lowering::Refuse };
         let path = &chain.state_file.resolved;
