@@ -2,10 +2,13 @@
 //!
 //! The store's promise rests on `flock`, which keeps a second signer out, and on `fdatasync`, which survives a power
 //! cut. Both are a local disk's; the numbers are those of statfs(2) and of linux/magic.h.
-use crate::config::Config;
+use crate::config::{Chain, Config};
 use crate::failure::Problem;
 use rustix::fs::{FsWord, statfs};
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use store::file::inspect;
 
 /// Why a state should not lie there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +55,58 @@ impl Doubt {
     }
 }
 
-/// Warns of every state that lies on a file system which does not hold what the state depends on.
+/// Warns of every state that lies on a file system which does not hold what the state depends on, of folders that
+/// others can write, and of a chain that nothing will be signed for any more.
 pub(crate) fn warnings(config: &Config) -> Vec<Problem> {
     let files = config.chains.iter().map(|chain| chain.state_file.resolved.as_path());
-    files.filter_map(|file| type_of(file).and_then(|number| warning(file, number))).collect()
+    let doubtful = files.filter_map(|file| type_of(file).and_then(|number| warning(file, number)));
+    doubtful.chain(open_folders(config)).chain(config.chains.iter().filter_map(ended)).collect()
+}
+
+/// A file's mode does not keep it in its place: that is the folder's.
+fn open_folders(config: &Config) -> Vec<Problem> {
+    let chains = config.chains.iter();
+    let files = chains.flat_map(|chain| [&chain.state_file.resolved, &chain.key.file.resolved]);
+    let folders: BTreeSet<&Path> = files.map(|file| folder_of(file)).collect();
+    folders.into_iter().filter_map(open_folder).collect()
+}
+
+fn open_folder(folder: &Path) -> Option<Problem> {
+    let mode = folder.metadata().ok()?.permissions().mode() & 0o7777;
+    // With the sticky bit others add files, and cannot exchange ours.
+    if mode & 0o022 == 0 || mode & 0o1000 != 0 {
+        return None;
+    }
+    let name = folder.display();
+    Some(Problem {
+        message: format!(
+            "the folder {name} can be written by others (mode {mode:04o}): whoever can may put an older state in place"
+        ),
+        help: format!("run `chmod 700 {}`", crate::state::shell_word(&name.to_string())),
+    })
+}
+
+/// A highest height that the record has passed.
+fn ended(chain: &Chain) -> Option<Problem> {
+    let most = chain.max_height?;
+    let seen = inspect(&chain.state_file.resolved).ok()?;
+    let recorded = seen.held()?.record.position().height;
+    (most < recorded).then(|| Problem {
+        message: format!(
+            "chain {}: max_height is {most}, but the record is at height {recorded} already: nothing will be signed",
+            chain.id
+        ),
+        help: "raise max_height, or remove it".to_owned(),
+    })
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The type of the file's file system, or of its folder's where there is no file yet; none if it cannot be told.
 fn type_of(file: &Path) -> Option<FsWord> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    statfs(file).or_else(|_| statfs(folder)).ok().map(|found| found.f_type)
+    statfs(file).or_else(|_| statfs(folder_of(file))).ok().map(|found| found.f_type)
 }
 
 fn warning(file: &Path, number: FsWord) -> Option<Problem> {

@@ -4,6 +4,7 @@
 //! stdout and then its stderr, and `? code` its exit code unless it is 0. `[..]` in a line stands for anything, and a
 //! line that begins with `// ` is a comment on the command after it. `UPDATE_EXPECTED=1 cargo test …` rewrites what changed; read the difference.
 #![allow(clippy::unwrap_used)] // A test may fail where a signer may not.
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,6 +15,8 @@ impl Folder {
         // Not in /tmp: that may be in memory, which is warned of.
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tmkms-cli-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
+        // Whatever the umask: a folder that others can write is warned of.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
         Self(path)
     }
 }
