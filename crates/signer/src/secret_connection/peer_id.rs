@@ -15,7 +15,12 @@ pub struct InvalidPeerId {
 
 impl fmt::Display for InvalidPeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no peer id: expected 40 hex digits as `cometbft show-node-id` prints them, got {:?}", self.got)
+        write!(
+            f,
+            "no peer id: expected 40 hex digits, got {:?}; it is not the p2p id of show-node-id: a stock node makes a new \
+             identity for this listener at each start, so leave the id out unless your node keeps one",
+            self.got
+        )
     }
 }
 
