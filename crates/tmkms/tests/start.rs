@@ -199,7 +199,8 @@ fn a_running_signer_is_seen_from_outside_and_ends_cleanly_at_a_signal() {
         assert!(!log.contains(TEST_KEY) && !log.contains(" WARN  session"), "{log}");
         let stopping = format!("SIG{}: stopping, votes in progress are answered first", &signal[1..]);
         assert_eq!(log.matches(&stopping).count(), 1, "{log}");
-        assert!(log.lines().last().unwrap().ends_with(" stopped"), "{log}");
+        // A connection's thread may have a last word at debug level behind it.
+        assert_eq!(log.lines().filter(|line| line.ends_with(" stopped")).count(), 1, "{log}");
     }
 }
 
