@@ -119,6 +119,8 @@ fn a_commit_takes_four_system_calls() {
     for (number, commit) in commits.chunks(4).take(usize::try_from(COMMITS).unwrap()).enumerate() {
         let names: Vec<&str> = commit.iter().map(|call| name_of(call)).collect();
         assert_eq!(names, ["statx", "pread64", "pwrite64", "fdatasync"], "commit {number}");
+        // Whoever asks for timestamps pays for new ones at the next write.
+        assert!(commit[0].contains("STATX_TYPE|STATX_INO|STATX_SIZE, "), "{}", commit[0]);
         assert!(commit[2].contains(", 4096, ") && commit[2].ends_with("= 4096"), "{}", commit[2]);
         // Never the slot of the commit before.
         let offset = if number % 2 == 0 { ", 4096, 0)" } else { ", 4096, 4096)" };

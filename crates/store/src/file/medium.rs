@@ -1,6 +1,8 @@
 //! The seam between the file store and the system: the few calls that a commit makes, and the real file.
 use super::error::{Problem, StateError};
 use super::image::{FILE_BYTES, MAX_FOREIGN_BYTES};
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -144,14 +146,20 @@ impl Medium for StateFile {
         self.file.sync_data()
     }
 
+    /// Asks for no timestamps, unlike [`fs::metadata`]: since Linux 6.13, once they were asked for, the next write must
+    /// give the file a new one, and so begins a transaction of the file system's (Documentation/filesystems/multigrain-ts).
+    /// On ext4 a commit took 200 µs with them and 135 µs without.
     fn place(&self) -> io::Result<Place> {
-        match fs::metadata(&self.path) {
-            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => {
-                Ok(Place::Ours { bytes: found.len() })
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE;
+        match statx(CWD, &self.path, AtFlags::empty(), wanted) {
+            Ok(found)
+                if (makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino) == (self.device, self.inode) =>
+            {
+                Ok(Place::Ours { bytes: found.stx_size })
             }
             Ok(_) => Ok(Place::Another),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Nothing),
-            Err(error) => Err(error),
+            Err(Errno::NOENT) => Ok(Place::Nothing),
+            Err(error) => Err(error.into()),
         }
     }
 }
