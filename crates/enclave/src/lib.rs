@@ -1,0 +1,1 @@
+//! The signer inside the enclave.

@@ -1,0 +1,1 @@
+//! Development only: a simulated Nitro Secure Module and KMS.
