@@ -1,1 +1,3 @@
 //! The signer inside the enclave.
+
+pub mod nsm;
