@@ -3,8 +3,9 @@ use crate::metrics::ValidatorMetrics;
 use guard::{Committed, Guard, Height, Identity, Record, Store, StoreError};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The guard of one identity, shared by all connections that serve it.
 #[derive(Clone)]
@@ -17,6 +18,19 @@ impl SharedGuard {
     /// whatever was interrupted ends in a recovery, and nothing is signed before that.
     pub fn lock(&self) -> MutexGuard<'_, Guard<MeasuredStore>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same for whoever can do without it: none if it is held for longer than `limit`.
+    pub(crate) fn lock_within(&self, limit: Duration) -> Option<MutexGuard<'_, Guard<MeasuredStore>>> {
+        let until = Instant::now() + limit;
+        loop {
+            match self.0.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use wire::endpoint::Parent;
 
 /// The stack of a connection's thread, in bytes. The deepest calls are name resolution and a panic's backtrace; a
 /// test runs whole sessions, handshakes and panics on half of this. Untouched pages cost nothing, but the reserved
@@ -31,7 +32,7 @@ pub struct ConnectionSettings {
     pub validator: Arc<Validator>,
     /// Where the node listens.
     pub endpoint: Endpoint,
-    /// Who we are to the node; needed for `tcp://`.
+    /// Who we are to the node; needed where the endpoint is secret.
     pub identity: Option<Arc<IdentityKey>>,
     /// Whether to dial again after the first session.
     pub reconnect: bool,
@@ -40,7 +41,7 @@ pub struct ConnectionSettings {
 /// Why a service cannot start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A `tcp://` connection without an identity key.
+    /// A secret connection without an identity key.
     NoIdentity {
         /// The connection.
         endpoint: Endpoint,
@@ -86,10 +87,22 @@ impl Service {
     /// # Errors
     /// [`StartError`]; threads that were started already are stopped again.
     pub fn start(connections: Vec<ConnectionSettings>, timing: Timing) -> Result<Self, StartError> {
+        Self::start_from(None, connections, timing)
+    }
+
+    /// The same inside an enclave, whose parent's ports can be dialled.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub fn start_from(
+        parent: Option<&Parent>,
+        connections: Vec<ConnectionSettings>,
+        timing: Timing,
+    ) -> Result<Self, StartError> {
         check(&connections)?;
         let stop = Stop::new();
         for (running, settings) in connections.into_iter().enumerate() {
-            if let Err(error) = Worker::new(settings, timing, stop.clone()).spawn() {
+            if let Err(error) = Worker::new(parent.cloned(), settings, timing, stop.clone()).spawn() {
                 stop.stop();
                 return Err(StartError::Thread { running, error });
             }
@@ -118,7 +131,7 @@ impl Service {
 
 fn check(connections: &[ConnectionSettings]) -> Result<(), StartError> {
     for ConnectionSettings { endpoint, identity, .. } in connections {
-        if matches!(endpoint, Endpoint::Tcp { .. }) && identity.is_none() {
+        if endpoint.is_secret() && identity.is_none() {
             return Err(StartError::NoIdentity { endpoint: endpoint.clone() });
         }
     }
@@ -135,6 +148,7 @@ fn check(connections: &[ConnectionSettings]) -> Result<(), StartError> {
 
 /// What keeps one connection up.
 struct Worker {
+    parent: Option<Parent>,
     settings: ConnectionSettings,
     timing: Timing,
     stop: Stop,
@@ -153,12 +167,12 @@ struct Served {
 }
 
 impl Worker {
-    fn new(settings: ConnectionSettings, timing: Timing, stop: Stop) -> Self {
+    fn new(parent: Option<Parent>, settings: ConnectionSettings, timing: Timing, stop: Stop) -> Self {
         let node = settings.endpoint.to_string();
         let metrics = settings.validator.metrics().connection(&node);
         let (failures, announcements) = (Throttle::doubling(), Throttle::doubling());
         let log = NodeLog::new(&node);
-        Self { settings, timing, stop, node, log, metrics, backoff: Backoff::new(), failures, announcements }
+        Self { parent, settings, timing, stop, node, log, metrics, backoff: Backoff::new(), failures, announcements }
     }
 
     fn spawn(self) -> io::Result<()> {
@@ -190,7 +204,7 @@ impl Worker {
 
     /// One dial, one handshake, one session, and the word of its end, which comes before whoever stops us goes on.
     fn serve_once(&mut self) -> io::Result<()> {
-        let socket = Socket::dial(&self.settings.endpoint, self.timing.connect)?;
+        let socket = Socket::dial_from(self.parent.as_ref(), &self.settings.endpoint, self.timing.connect)?;
         let Some(_watched) = self.stop.watch(&socket) else {
             return Ok(());
         };

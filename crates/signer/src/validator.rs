@@ -18,6 +18,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two attempts at a store in trouble. The guard is free meanwhile.
 const STORE_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long whoever only asks waits for a guard: a good commit takes a fraction of it.
+const STATUS_PATIENCE: Duration = Duration::from_millis(20);
+
 /// Whether vote extensions are signed (`sign_extensions`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum SignExtensions {
@@ -84,7 +87,7 @@ impl From<ForeignPermit> for Unsigned {
 pub struct Validator {
     chain_id: ChainId,
     address: String,
-    key: ConsensusKey,
+    key: Arc<ConsensusKey>,
     guard: SharedGuard,
     sign_extensions: SignExtensions,
     metrics: Arc<ValidatorMetrics>,
@@ -108,15 +111,36 @@ impl Validator {
         let metrics = metrics.validator(&chain_id, &address);
         let identity = Identity { chain_id: chain_id.clone(), public_key: key.public_key().as_bytes().into() };
         let guard = keyring.register(identity, max_height, &metrics, open)?;
-        if sign_extensions == SignExtensions::Never {
+        let (key, in_trouble) = (Arc::new(key), AtomicBool::new(false));
+        let validator = Self { chain_id, address, key, guard, sign_extensions, metrics, in_trouble };
+        validator.warn_of_missing_extensions();
+        Ok(Arc::new(validator))
+    }
+
+    /// The same key, chain and guard with another choice about vote extensions.
+    #[must_use]
+    pub fn with_extensions(&self, sign_extensions: SignExtensions) -> Arc<Self> {
+        let validator = Self {
+            chain_id: self.chain_id.clone(),
+            address: self.address.clone(),
+            key: Arc::clone(&self.key),
+            guard: self.guard.clone(),
+            sign_extensions,
+            metrics: Arc::clone(&self.metrics),
+            in_trouble: AtomicBool::new(false),
+        };
+        validator.warn_of_missing_extensions();
+        Arc::new(validator)
+    }
+
+    fn warn_of_missing_extensions(&self) {
+        if self.sign_extensions == SignExtensions::Never {
             warn!(
-                chain = chain_id.as_str(), validator = address.as_str();
+                chain = self.chain_id(), validator = self.address();
                 "sign_extensions is false: no vote extension is signed; nodes of v0.38.0 to v0.38.10, and every node of a \
                  chain that uses extensions, will stop at their next precommit. Remove the setting unless you are sure"
             );
         }
-        let in_trouble = AtomicBool::new(false);
-        Ok(Arc::new(Self { chain_id, address, key, guard, sign_extensions, metrics, in_trouble }))
     }
 
     /// Reads the record from the store, so that bad state shows at the start and not at the first vote.
@@ -127,6 +151,12 @@ impl Validator {
         let mut guard = self.guard.lock();
         guard.recover()?;
         Ok(guard.acknowledged().cloned())
+    }
+
+    /// The position that was recorded last, as far as this life knows; none too while a commit takes long.
+    #[must_use]
+    pub fn recorded(&self) -> Option<Position> {
+        self.guard.lock_within(STATUS_PATIENCE)?.acknowledged().map(Record::position)
     }
 
     /// Leave to sign: judged and committed. Refusals come at once; trouble of the store that may pass is waited for,
@@ -197,11 +227,11 @@ impl Validator {
 
     /// The key's public half.
     #[must_use]
-    pub const fn public_key(&self) -> &PublicKey {
+    pub fn public_key(&self) -> &PublicKey {
         self.key.public_key()
     }
 
-    pub(crate) const fn key(&self) -> &ConsensusKey {
+    pub(crate) fn key(&self) -> &ConsensusKey {
         &self.key
     }
 

@@ -1,4 +1,5 @@
-//! Where a node listens for its signer: `unix:///path` or `tcp://[peer-id@]host:port`.
+//! Where a node listens for its signer: `unix:///path`, `tcp://[peer-id@]host:port`, or, from an enclave, a vsock port
+//! of its parent.
 use crate::secret_connection::{InvalidPeerId, PeerId};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,15 @@ pub enum Endpoint {
         host: String,
         /// The port.
         port: u16,
+    },
+    /// A vsock port of the enclave's parent, where a proxy forwards to the node. It is never written as a text.
+    Vsock {
+        /// The parent's port.
+        port: u32,
+        /// Whether a secret connection is spoken there; else the bytes are raw, and whoever the parent lets in is trusted.
+        secret: bool,
+        /// The only node that is accepted on a secret connection, if one is pinned.
+        peer_id: Option<PeerId>,
     },
 }
 
@@ -65,6 +75,12 @@ impl fmt::Display for InvalidEndpoint {
 impl std::error::Error for InvalidEndpoint {}
 
 impl Endpoint {
+    /// Whether a secret connection is spoken there, which needs an identity key.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self, Self::Tcp { .. } | Self::Vsock { secret: true, .. })
+    }
+
     /// The longest path that fits a socket address (`sun_path` of unix(7), with its closing zero byte).
     pub const MAX_PATH_BYTES: usize = 107;
 
@@ -119,6 +135,8 @@ impl fmt::Display for Endpoint {
                 }
                 if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
             }
+            Self::Vsock { port, peer_id: Some(peer_id), .. } => write!(f, "vsock://{peer_id}@{port}"),
+            Self::Vsock { port, peer_id: None, .. } => write!(f, "vsock://{port}"),
         }
     }
 }
@@ -139,6 +157,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_port_of_the_parent_is_shown_with_the_node_that_is_pinned() {
+        let peer_id = Some("f88883b673fc69d7869cab098de3bafc2ff76eb8".parse().unwrap());
+        let shown = |secret, peer_id| Endpoint::Vsock { port: 5000, secret, peer_id }.to_string();
+        assert_eq!(shown(false, None), "vsock://5000");
+        assert_eq!(shown(true, peer_id), "vsock://f88883b673fc69d7869cab098de3bafc2ff76eb8@5000");
     }
 
     #[test]
@@ -165,6 +191,7 @@ mod tests {
             "tcp://user@node:26658",
             "tcp://node:26658/",
             "tcp://no de:26658",
+            "vsock://5000",
             "noise://f88883b673fc69d7869cab098de3bafc2ff76eb8@node:26658",
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");

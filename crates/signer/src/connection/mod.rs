@@ -41,28 +41,28 @@ impl Default for Timing {
     }
 }
 
-/// An open connection: raw bytes on a Unix socket, encrypted ones on TCP.
+/// An open connection: raw bytes, or a secret connection.
 pub struct Connection {
     wire: Wire,
     timing: Timing,
 }
 
 enum Wire {
-    /// `unix://`: whoever the file system lets in is trusted.
-    Unix {
+    /// `unix://`, or a port of the parent: whoever the file system, or the parent, lets in is trusted.
+    Raw {
         socket: Socket,
         /// What the last read brought.
         inbox: Box<[u8]>,
     },
-    /// `tcp://`.
-    Tcp(SecretStream<Socket>),
+    /// `tcp://`, or a port of the parent.
+    Secret(SecretStream<Socket>),
 }
 
 impl Connection {
-    /// Makes a dialled socket ready for requests; on TCP this is the handshake, which needs `identity`.
+    /// Makes a dialled socket ready for requests; where the endpoint is secret this is the handshake, which needs `identity`.
     ///
     /// # Errors
-    /// As [`SecretStream::handshake`]; [`io::ErrorKind::InvalidInput`] without an identity on TCP.
+    /// As [`SecretStream::handshake`]; [`io::ErrorKind::InvalidInput`] without an identity on a secret endpoint.
     pub fn over(
         mut socket: Socket,
         endpoint: &Endpoint,
@@ -71,17 +71,17 @@ impl Connection {
     ) -> io::Result<Self> {
         let timing = *timing;
         let wire = match endpoint {
-            Endpoint::Unix { .. } => {
+            Endpoint::Unix { .. } | Endpoint::Vsock { secret: false, .. } => {
                 socket.set_timeouts(timing.idle, timing.write)?;
-                Wire::Unix { socket, inbox: vec![0; INBOX_BYTES].into_boxed_slice() }
+                Wire::Raw { socket, inbox: vec![0; INBOX_BYTES].into_boxed_slice() }
             }
-            Endpoint::Tcp { peer_id, .. } => {
+            Endpoint::Tcp { peer_id, .. } | Endpoint::Vsock { secret: true, peer_id, .. } => {
                 let key = identity.ok_or(io::ErrorKind::InvalidInput)?;
                 let deadline = Instant::now() + timing.handshake;
                 let mut stream = SecretStream::handshake(socket, key, *peer_id, deadline)
                     .map_err(|error| explain_handshake(error, timing.handshake))?;
                 stream.io_mut().set_timeouts(timing.idle, timing.write)?;
-                Wire::Tcp(stream)
+                Wire::Secret(stream)
             }
         };
         Ok(Self { wire, timing })
@@ -94,11 +94,11 @@ impl Connection {
     /// [`io::ErrorKind::InvalidData`] when the encryption does not check out.
     pub fn receive(&mut self) -> io::Result<Received<'_>> {
         match &mut self.wire {
-            Wire::Unix { socket, inbox } => Ok(match socket.read(inbox)? {
+            Wire::Raw { socket, inbox } => Ok(match socket.read(inbox)? {
                 0 => Received::End,
                 length => Received::Data(&inbox[..length]),
             }),
-            Wire::Tcp(stream) => stream.receive(),
+            Wire::Secret(stream) => stream.receive(),
         }
     }
 
@@ -110,17 +110,17 @@ impl Connection {
     pub fn send(&mut self, answer: &[u8]) -> io::Result<()> {
         let timing = self.timing;
         match &mut self.wire {
-            Wire::Unix { socket, .. } => write_whole(socket, answer, timing),
-            Wire::Tcp(stream) => stream.send(answer, |socket, sealed| write_whole(socket, sealed, timing)),
+            Wire::Raw { socket, .. } => write_whole(socket, answer, timing),
+            Wire::Secret(stream) => stream.send(answer, |socket, sealed| write_whole(socket, sealed, timing)),
         }
     }
 
-    /// The node's proven identity; none on a Unix socket.
+    /// The node's proven identity; none on a raw connection.
     #[must_use]
     pub const fn peer(&self) -> Option<PeerId> {
         match &self.wire {
-            Wire::Unix { .. } => None,
-            Wire::Tcp(stream) => Some(stream.peer()),
+            Wire::Raw { .. } => None,
+            Wire::Secret(stream) => Some(stream.peer()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wire::endpoint::Parent;
 
 /// How many addresses of a name are tried in one dial.
 const MAX_ADDRESSES: usize = 8;
@@ -20,7 +21,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// A connected socket. Clones are the same socket: one reads and writes, another can wake it.
 #[derive(Clone, Debug)]
 pub enum Socket {
-    /// A Unix socket.
+    /// A Unix socket, or a vsock connection: every call on it is the same.
     Unix(Arc<UnixStream>),
     /// A TCP socket.
     Tcp(Arc<TcpStream>),
@@ -31,8 +32,17 @@ impl Socket {
     /// has the resolver's own limits.
     ///
     /// # Errors
-    /// What the last address tried said, or [`io::ErrorKind::NotFound`] if a name has no address.
+    /// What the last address tried said, or [`io::ErrorKind::NotFound`] if a name has no address; for a port of the
+    /// parent [`io::ErrorKind::Unsupported`], as there is no parent.
     pub fn dial(endpoint: &Endpoint, limit: Duration) -> io::Result<Self> {
+        Self::dial_from(None, endpoint, limit)
+    }
+
+    /// The same from an enclave, whose parent's ports can be dialled.
+    ///
+    /// # Errors
+    /// As [`Socket::dial`], and as [`Parent::connect`].
+    pub fn dial_from(parent: Option<&Parent>, endpoint: &Endpoint, limit: Duration) -> io::Result<Self> {
         match endpoint {
             Endpoint::Unix { path } => dial_unix(path, limit).map(|stream| Self::Unix(Arc::new(stream))),
             Endpoint::Tcp { host, port, .. } => {
@@ -40,6 +50,10 @@ impl Socket {
                 stream.set_nodelay(true)?;
                 keep_alive(&stream)?;
                 Ok(Self::Tcp(Arc::new(stream)))
+            }
+            Endpoint::Vsock { port, .. } => {
+                let parent = parent.ok_or_else(no_parent)?;
+                parent.connect(*port, limit).map(|stream| Self::Unix(Arc::new(stream)))
             }
         }
     }
@@ -52,6 +66,10 @@ impl Socket {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Read),
         };
     }
+}
+
+fn no_parent() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a vsock port can only be dialled from inside an enclave")
 }
 
 fn dial_tcp(address: (&str, u16), limit: Duration) -> io::Result<TcpStream> {

@@ -14,7 +14,7 @@ use guard::{ChainId, Position, Step};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which build is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +39,14 @@ impl Metrics {
         Self { build, started: Instant::now(), validators: Mutex::default() }
     }
 
-    /// The counters of one key on one chain; the same for each call with the same names.
+    /// The counters of one key on one chain; the same for each call with the same names, also after
+    /// [`Metrics::retire`]: counters never go back.
     #[must_use]
     pub fn validator(&self, chain_id: &ChainId, address: &str) -> Arc<ValidatorMetrics> {
         let mut validators = lock(&self.validators);
         let is_it = |known: &&Arc<ValidatorMetrics>| known.chain_id == *chain_id && known.address == address;
         if let Some(known) = validators.iter().find(is_it) {
+            known.come_back();
             return Arc::clone(known);
         }
         let new = Arc::new(ValidatorMetrics::new(chain_id.clone(), address.to_owned()));
@@ -52,8 +54,15 @@ impl Metrics {
         new
     }
 
+    /// A chain is no longer served: it is neither shown nor judged, until it is asked for again.
+    pub fn retire(&self, chain_id: &ChainId, address: &str) {
+        let validators = lock(&self.validators);
+        let its = validators.iter().filter(|known| known.chain_id == *chain_id && known.address == address);
+        its.for_each(|known| known.retire());
+    }
+
     fn all(&self) -> Vec<Arc<ValidatorMetrics>> {
-        lock(&self.validators).clone()
+        lock(&self.validators).iter().filter(|known| !known.is_retired.load(Relaxed)).cloned().collect()
     }
 }
 
@@ -122,6 +131,9 @@ pub struct ValidatorMetrics {
     connections: Mutex<Vec<Arc<ConnectionMetrics>>>,
     /// Why nothing is signed until a person acts.
     stopped_by: Mutex<Option<String>>,
+    /// Since when it is served.
+    since: Mutex<Instant>,
+    is_retired: AtomicBool,
 }
 
 impl ValidatorMetrics {
@@ -139,7 +151,34 @@ impl ValidatorMetrics {
             answers: Histogram::default(),
             connections: Mutex::default(),
             stopped_by: Mutex::default(),
+            since: Mutex::new(Instant::now()),
+            is_retired: AtomicBool::default(),
         }
+    }
+
+    /// Its connections are gone with it.
+    fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+        lock(&self.connections).iter().for_each(|one| one.is_retired.store(true, Relaxed));
+    }
+
+    /// It is served again: the time without signatures does not count.
+    fn come_back(&self) {
+        if self.is_retired.swap(false, Relaxed) {
+            *lock(&self.since) = Instant::now();
+            lock(&self.last).take();
+        }
+    }
+
+    /// Connections to other addresses than these are gone.
+    pub fn keep_connections(&self, addresses: &[String]) {
+        for connection in lock(&self.connections).iter() {
+            connection.is_retired.store(!addresses.contains(&connection.address), Relaxed);
+        }
+    }
+
+    fn served_for(&self) -> Duration {
+        lock(&self.since).elapsed()
     }
 
     /// Counts a signature that a node was given. Two connections may say so in either order: the higher one stays.
@@ -170,6 +209,7 @@ impl ValidatorMetrics {
     pub fn connection(&self, address: &str) -> Arc<ConnectionMetrics> {
         let mut connections = lock(&self.connections);
         if let Some(known) = connections.iter().find(|known| known.address == address) {
+            known.is_retired.store(false, Relaxed);
             return Arc::clone(known);
         }
         let new = Arc::new(ConnectionMetrics { address: address.to_owned(), ..ConnectionMetrics::default() });
@@ -186,7 +226,7 @@ impl ValidatorMetrics {
     }
 
     fn all_connections(&self) -> Vec<Arc<ConnectionMetrics>> {
-        lock(&self.connections).clone()
+        lock(&self.connections).iter().filter(|known| !known.is_retired.load(Relaxed)).cloned().collect()
     }
 }
 
@@ -195,6 +235,7 @@ impl ValidatorMetrics {
 pub struct ConnectionMetrics {
     address: String,
     up: AtomicBool,
+    is_retired: AtomicBool,
     connects: AtomicU64,
     /// Dials and handshakes that failed.
     pub failures: AtomicU64,

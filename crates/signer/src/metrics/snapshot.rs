@@ -128,19 +128,18 @@ impl Metrics {
     /// in this life has that long to be connected.
     #[must_use]
     pub fn snapshot(&self, limit: Duration) -> Snapshot {
-        let uptime = self.started.elapsed();
-        let chains: Vec<_> = self.all().iter().map(|validator| chain(validator, uptime, limit)).collect();
+        let chains: Vec<_> = self.all().iter().map(|validator| chain(validator, limit)).collect();
         Snapshot {
             version: self.build.version.to_owned(),
             commit: self.build.commit.to_owned(),
-            uptime_seconds: uptime.as_secs_f64(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
             healthy: chains.iter().all(|chain| chain.state.is_healthy()),
             chains,
         }
     }
 }
 
-fn chain(validator: &ValidatorMetrics, uptime: Duration, limit: Duration) -> ChainSnapshot {
+fn chain(validator: &ValidatorMetrics, limit: Duration) -> ChainSnapshot {
     let last = validator.last();
     let connections: Vec<_> = validator.all_connections().iter().map(|one| connection(one)).collect();
     let stopped_by = validator.stopped_by();
@@ -150,7 +149,7 @@ fn chain(validator: &ValidatorMetrics, uptime: Duration, limit: Duration) -> Cha
         validator: validator.address.clone(),
         state: match stopped_by {
             Some(_) => State::Stopped,
-            None => state(last.map(|last| last.at.elapsed()), is_connected, uptime, limit),
+            None => state(last.map(|last| last.at.elapsed()), is_connected, validator.served_for(), limit),
         },
         stopped_by,
         last_signed: last.map(last_signed),
@@ -165,11 +164,11 @@ fn chain(validator: &ValidatorMetrics, uptime: Duration, limit: Duration) -> Cha
     }
 }
 
-fn state(since_signed: Option<Duration>, is_connected: bool, uptime: Duration, limit: Duration) -> State {
+fn state(since_signed: Option<Duration>, is_connected: bool, served_for: Duration, limit: Duration) -> State {
     match since_signed {
         Some(since) if since <= limit => State::Signing,
         Some(_) => State::Stalled,
-        None if is_connected || uptime <= limit => State::Waiting,
+        None if is_connected || served_for <= limit => State::Waiting,
         None => State::Unconnected,
     }
 }

@@ -157,3 +157,26 @@ fn a_snapshot_survives_json() {
     assert!(json.contains("\"state\":\"signing\""));
     assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
 }
+
+#[test]
+fn a_chain_that_is_no_longer_served_is_not_shown_and_its_counters_go_on_when_it_returns() {
+    let listener = Listener::unix();
+    let (started, chain) = one("gone-1", &listener);
+    let mut node = listener.accept();
+    node.ask_vote("gone-1", vote(PREVOTE, 7, 2, 1)).unwrap();
+    node.ping();
+    let id = guard::ChainId::try_from("gone-1").unwrap();
+    started.metrics.retire(&id, chain.validator.address());
+    assert!(!started.metrics.render().contains("gone-1"));
+    assert!(started.metrics.snapshot(Duration::ZERO).chains.is_empty());
+
+    let counters = started.metrics.validator(&id, chain.validator.address());
+    let snapshot = started.metrics.snapshot(Duration::from_secs(600));
+    assert_eq!((snapshot.chains[0].signatures, snapshot.chains[0].state), (1, State::Waiting));
+    assert!(snapshot.chains[0].connections.is_empty(), "its connections come back when they are made");
+    let address = listener.address();
+    assert!(counters.connection(&address).failures.load(std::sync::atomic::Ordering::Relaxed) < 1_000);
+    assert_eq!(started.metrics.snapshot(Duration::ZERO).chains[0].connections.len(), 1);
+    counters.keep_connections(&[]);
+    assert!(started.metrics.snapshot(Duration::ZERO).chains[0].connections.is_empty());
+}

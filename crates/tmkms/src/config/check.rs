@@ -56,6 +56,7 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
         let listener = match address {
             Endpoint::Tcp { host, port, .. } => Endpoint::Tcp { peer_id: None, host: host.clone(), port: *port },
             Endpoint::Unix { path } => Endpoint::Unix { path: path.clone() },
+            Endpoint::Vsock { port, secret, .. } => Endpoint::Vsock { port: *port, secret: *secret, peer_id: None },
         };
         if let Some(other) = seen.insert(listener.to_string(), &validator.chain_id.value) {
             let message = format!("{listener} is configured twice (for {other} and {})", validator.chain_id.value);
@@ -73,7 +74,7 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
                     notes.warn(&key.at, message, "remove it");
                 }
             }
-            Endpoint::Tcp { .. } => {}
+            Endpoint::Tcp { .. } | Endpoint::Vsock { .. } => {}
         }
     }
 }
@@ -209,7 +210,7 @@ fn build_validator(validator: &raw::Validator) -> Validator {
     let endpoint = validator.address.value.clone();
     let identity_key = match &endpoint {
         Endpoint::Unix { .. } => None,
-        Endpoint::Tcp { .. } => validator.secret_key.as_ref().map(|key| key.value.clone()),
+        Endpoint::Tcp { .. } | Endpoint::Vsock { .. } => validator.secret_key.as_ref().map(|key| key.value.clone()),
     };
     Validator { endpoint, identity_key, reconnect: validator.reconnect, timeout: validator.timeout }
 }
