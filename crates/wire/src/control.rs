@@ -1,8 +1,10 @@
 //! The control channel: one request of the parent, and the enclave's answers to it.
 //!
 //! A request frame is a kind (u8), a [`Proof`] over the kind and the body for the enclave's nonce, and the body.
-//! An answer frame is a kind (u8) and JSON, or text for metrics. A push is answered by every phase until the signer serves
+//! An answer frame is a kind (u8) and JSON. A push is answered by every phase until the signer serves
 //! or has failed; logs, if they are followed, until either side hangs up.
+mod encoding;
+
 use crate::token::{Proof, Token};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -254,6 +256,11 @@ pub struct MetricsPage {
     pub status: String,
 }
 
+/// The longest configuration's text, in bytes.
+pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+/// The longest field of [`Credentials`], in bytes. Session tokens have no documented limit; seen are up to 2 KiB.
+pub const MAX_CREDENTIAL_BYTES: usize = 16 << 10;
+
 /// The domain of requests' proofs.
 pub const REQUEST_DOMAIN: &str = "tmkms control request v1";
 
@@ -278,39 +285,3 @@ impl fmt::Display for Malformed {
 }
 
 impl std::error::Error for Malformed {}
-
-impl Request {
-    /// As a frame for the enclave with that nonce. Without a token the proof is 32 zero bytes, which only status and
-    /// metrics may have.
-    #[must_use]
-    pub fn encode(&self, token: Option<&Token>, enclave_nonce: &[u8; 32]) -> Zeroizing<Vec<u8>> {
-        let _ = (token, enclave_nonce);
-        Zeroizing::new(Vec::new())
-    }
-
-    /// From a frame.
-    ///
-    /// # Errors
-    /// [`Malformed`]; the text holds no byte of the frame.
-    pub fn decode(frame: &[u8]) -> Result<Received, Malformed> {
-        let _ = frame;
-        Err(Malformed(String::new()))
-    }
-}
-
-impl Answer {
-    /// As a frame.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    /// From a frame.
-    ///
-    /// # Errors
-    /// [`Malformed`].
-    pub fn decode(frame: &[u8]) -> Result<Self, Malformed> {
-        let _ = frame;
-        Err(Malformed(String::new()))
-    }
-}

@@ -3,17 +3,29 @@
 //! In that convention an enclave has one base path `U`. A connection that the enclave makes to the parent's port `P`
 //! arrives at the Unix socket `U_P`; the parent reaches the enclave's port `P` by connecting to `U` and sending
 //! `CONNECT P\n`, which is answered by `OK <number>\n`.
+mod listener;
+mod unix;
+mod vsock;
+
+pub use listener::{Listener, Stopper};
+
+use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 /// A connected stream. A vsock connection is one, too: reading, writing, time-outs and shutting down are the same
-/// calls on any stream socket.
+/// calls on any stream socket. (Its `peer_addr` is meaningless.)
 pub type Stream = UnixStream;
 
 /// The parent's CID on Nitro.
 pub const PARENT_CID: u32 = 3;
+
+/// The longest base path `U`, in bytes: a socket's path has 107, and `_4294967295` may follow.
+pub const MAX_BASE_BYTES: usize = 107 - 11;
 
 /// The parent, as the enclave sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +57,22 @@ pub enum Enclave {
     },
 }
 
+impl Default for Parent {
+    fn default() -> Self {
+        Self::Vsock { cid: PARENT_CID }
+    }
+}
+
 impl Parent {
     /// Connects to a port of the parent.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::TimedOut`] after `limit`.
     pub fn connect(&self, port: u32, limit: Duration) -> io::Result<Stream> {
-        let _ = (port, limit);
-        Err(io::ErrorKind::Unsupported.into())
+        match self {
+            Self::Vsock { cid } => vsock::connect(*cid, port, limit),
+            Self::Unix { base } => unix::connect(&unix::port_path(base, port), limit),
+        }
     }
 }
 
@@ -60,41 +80,155 @@ impl Enclave {
     /// Connects to a port of the enclave.
     ///
     /// # Errors
-    /// The system's; [`io::ErrorKind::TimedOut`] after `limit`.
+    /// The system's; [`io::ErrorKind::TimedOut`] after `limit`; [`io::ErrorKind::ConnectionRefused`] where an emulated enclave
+    /// does not listen on that port.
     pub fn connect(&self, port: u32, limit: Duration) -> io::Result<Stream> {
-        let _ = (port, limit);
-        Err(io::ErrorKind::Unsupported.into())
+        match self {
+            Self::Vsock { cid } => vsock::connect(*cid, port, limit),
+            Self::Unix { base } => unix::connect_through(base, port, limit),
+        }
     }
 }
 
-/// A port that is listened on, by either side.
-pub struct Listener {}
+/// When a limit is over. No limit is longer than a day, so that the sum exists.
+fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit.min(Duration::from_hours(24))
+}
 
-impl Listener {
-    /// The enclave's side: `port` on vsock, for connections of the parent's CID only; or the base path itself.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn in_enclave(parent: &Parent, port: u32) -> io::Result<Self> {
-        let _ = (parent, port);
-        Err(io::ErrorKind::Unsupported.into())
+/// A text that names no parent or enclave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidEndpoint(String);
+
+impl fmt::Display for InvalidEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidEndpoint {}
+
+impl FromStr for Enclave {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        if let Some(base) = base(text)? {
+            return Ok(Self::Unix { base });
+        }
+        let cid = number(text, "an enclave's CID (see `nitro-cli describe-enclaves`)")?;
+        match not_an_enclave(cid) {
+            None => Ok(Self::Vsock { cid }),
+            Some(reason) => Err(InvalidEndpoint(format!(
+                "CID {cid} is {reason}: expected an enclave's CID, 4 or higher (see `nitro-cli describe-enclaves`)"
+            ))),
+        }
+    }
+}
+
+impl FromStr for Parent {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        if let Some(base) = base(text)? {
+            return Ok(Self::Unix { base });
+        }
+        let cid = number(text, "the parent's CID (3 on Nitro)")?;
+        match cid {
+            0 | 1 | u32::MAX => {
+                let reason = not_an_enclave(cid).unwrap_or("not a machine");
+                Err(InvalidEndpoint(format!("CID {cid} is {reason}: expected the parent's CID (3 on Nitro)")))
+            }
+            cid => Ok(Self::Vsock { cid }),
+        }
+    }
+}
+
+/// Whose CID it is, if it cannot be an enclave's.
+pub(crate) const fn not_an_enclave(cid: u32) -> Option<&'static str> {
+    match cid {
+        0 => Some("the hypervisor's"),
+        1 => Some("the loopback's"),
+        2 => Some("the host's"),
+        PARENT_CID => Some("the parent's own"),
+        u32::MAX => Some("the wildcard"),
+        _ => None,
+    }
+}
+
+fn number(text: &str, expected: &str) -> Result<u32, InvalidEndpoint> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| digits);
+    number.ok_or_else(|| InvalidEndpoint(format!("expected {expected}, or unix:PATH; got {text:?}")))
+}
+
+fn base(text: &str) -> Result<Option<PathBuf>, InvalidEndpoint> {
+    let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
+    if path.is_empty() || path.contains('\0') {
+        return Err(InvalidEndpoint(format!("expected a path after unix:, got {path:?}")));
+    }
+    let base = PathBuf::from(path);
+    let length = base.as_os_str().as_bytes().len();
+    if length > MAX_BASE_BYTES {
+        let text =
+            format!("the path of unix:{path} is too long: expected at most {MAX_BASE_BYTES} bytes, got {length}");
+        return Err(InvalidEndpoint(text));
+    }
+    Ok(Some(base))
+}
+
+impl fmt::Display for Enclave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vsock { cid } => cid.fmt(f),
+            Self::Unix { base } => write!(f, "unix:{}", base.display()),
+        }
+    }
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vsock { cid } => cid.fmt(f),
+            Self::Unix { base } => write!(f, "unix:{}", base.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enclaves_and_parents_are_read_as_they_are_written() {
+        for text in ["16", "4", "4294967294", "unix:/run/enclave", "unix:relative"] {
+            assert_eq!(text.parse::<Enclave>().unwrap().to_string(), text);
+        }
+        for text in ["3", "2", "unix:/run/enclave"] {
+            assert_eq!(text.parse::<Parent>().unwrap().to_string(), text);
+        }
+        assert_eq!(Parent::default(), Parent::Vsock { cid: 3 });
     }
 
-    /// The parent's side: `port` on vsock, for connections of `only`'s CID where that is given, never of loopback; or
-    /// the socket `U_P`, mode 0600.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn on_parent(enclave: Option<&Enclave>, port: u32) -> io::Result<Self> {
-        let _ = (enclave, port);
-        Err(io::ErrorKind::Unsupported.into())
+    #[test]
+    fn cids_that_are_no_enclave_are_refused_with_whose_they_are() {
+        let whose =
+            [("0", "hypervisor"), ("1", "loopback"), ("2", "host"), ("3", "parent"), ("4294967295", "wildcard")];
+        for (text, reason) in whose {
+            let error = text.parse::<Enclave>().unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains("describe-enclaves"), "{error}");
+        }
+        for text in ["0", "1", "4294967295"] {
+            assert!(text.parse::<Parent>().is_err(), "{text}");
+        }
     }
 
-    /// Waits for a connection from a peer that is allowed; others are closed and counted.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn accept(&self) -> io::Result<Stream> {
-        Err(io::ErrorKind::Unsupported.into())
+    #[test]
+    fn what_is_neither_a_number_nor_a_path_is_refused() {
+        for text in ["", "+16", " 16", "-1", "4294967296", "sixteen", "unix:", "unix:a\0b", "tcp://x"] {
+            assert!(text.parse::<Enclave>().is_err(), "{text:?}");
+            assert!(text.parse::<Parent>().is_err(), "{text:?}");
+        }
+        let long = format!("unix:/{}", "x".repeat(96));
+        assert!(long.parse::<Enclave>().unwrap_err().to_string().contains("at most 96 bytes, got 97"));
+        assert!(long[..long.len() - 1].parse::<Enclave>().is_ok());
     }
 }

@@ -9,9 +9,10 @@
 //! * [`token`]: how one side proves that it holds the control token.
 //!
 //! docs/wire.md describes the bytes. Whatever arrives is hostile until it was parsed here: both sides bound every read.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+mod bytes;
 pub mod control;
 pub mod endpoint;
 pub mod frame;
