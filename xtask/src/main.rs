@@ -1,8 +1,9 @@
-//! One door for people: `cargo xtask demo | test | soak | fuzz | bench | nodes`.
+//! One door for people: `cargo xtask demo | test | soak | fuzz | bench | nodes | sim`.
 mod bench;
 mod demo;
 mod fuzz;
 mod nodes;
+mod sim;
 mod soak;
 mod step;
 mod test;
@@ -32,6 +33,8 @@ enum Task {
     Bench(bench::Args),
     /// Build the CometBFT nodes and their test harness into .cache/nodes
     Nodes(nodes::Args),
+    /// Simulated parts of AWS: a KMS that checks signatures, policies and attestation documents
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Soak(args) => soak::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Nodes(args) => nodes::run(&args),
+        Task::Sim(args) => sim::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,1 +1,2 @@
 //! Development only: a simulated Nitro Secure Module and KMS.
+pub mod kms;
