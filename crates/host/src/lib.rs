@@ -1,1 +1,2 @@
 //! The parent's helpers.
+pub mod persist;

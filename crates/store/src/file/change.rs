@@ -50,12 +50,20 @@ impl FileStore {
     /// # Errors
     /// [`Problem::Exists`], or the system's trouble with its remedy. There is a whole file afterwards, or none.
     pub fn create(path: &Path, identity: &Identity, record: &Record) -> Result<(), StateError> {
+        Self::create_for(path, &super::owner_of(path, identity)?, record)
+    }
+
+    /// As [`FileStore::create`], also where the key is not known yet ([`Owner::unbound`]).
+    ///
+    /// # Errors
+    /// As [`FileStore::create`].
+    pub fn create_for(path: &Path, owner: &Owner, record: &Record) -> Result<(), StateError> {
         let fail = |problem| StateError::new(path, problem);
         if fs::symlink_metadata(path).is_ok() {
             return Err(fail(Problem::Exists));
         }
         let name = path.file_name().ok_or(fail(Problem::NotAFile))?;
-        create_in(&mut Directory::of(path), name, &Owner::of(identity), record).map_err(fail)
+        create_in(&mut Directory::of(path), name, owner, &fitting(owner, record)).map_err(fail)
     }
 
     /// Puts a floor in place of a file, damaged or not: nothing at or below height `floor`, or the height of whatever
@@ -66,11 +74,22 @@ impl FileStore {
     /// A [`StateError`]: missing, in use, another key's or chain's, foreign or of a later version; or the system's
     /// trouble. The old file then stands as it was.
     pub fn repair(path: &Path, identity: &Identity, floor: Height, lowering: Lowering) -> Result<Replaced, StateError> {
+        Self::repair_for(path, &super::owner_of(path, identity)?, floor, lowering)
+    }
+
+    /// As [`FileStore::repair`], also where the key is not known ([`Owner::unbound`]): then a file keeps the key that it
+    /// is bound to. A file without a key is bound to the one that is known.
+    ///
+    /// # Errors
+    /// As [`FileStore::repair`].
+    pub fn repair_for(path: &Path, wanted: &Owner, floor: Height, lowering: Lowering) -> Result<Replaced, StateError> {
         let old = StateFile::open(path)?;
-        let owner = Owner::of(identity);
-        let (held, is_sound) = readable_in(&old, &owner)?;
+        let start = old.read_start()?;
+        let found = image::owner_in(&start, wanted);
+        let owner = if wanted.is_unbound() { &found } else { wanted };
+        let (held, is_sound) = readable_in(&old, &start, owner)?;
         let best = held.iter().max_by_key(|held| held.record.position());
-        if let (Some(best), true, Lowering::Refuse) = (best, is_sound, lowering)
+        if let (Some(best), true, Lowering::Refuse) = (best, is_sound && found == *owner, lowering)
             && best.record.position() >= Position::end_of(floor)
         {
             return Ok(Replaced::unchanged(&best.record));
@@ -81,7 +100,7 @@ impl FileStore {
         };
         let record = Record::floor(following(held.iter().map(|held| held.record.sequence())), Position::end_of(height));
         let before = best.map(|held| held.record.clone());
-        exchange(&old, &owner, following(held.iter().map(|held| held.epoch)), before, record)
+        exchange(&old, owner, following(held.iter().map(|held| held.epoch)), before, record)
     }
 
     /// Puts another record in place of that of a sound file; `wanted`'s sequence does not count. One that says the same
@@ -96,19 +115,36 @@ impl FileStore {
         wanted: &Record,
         lowering: Lowering,
     ) -> Result<Replaced, StateError> {
+        Self::replace_for(path, &super::owner_of(path, identity)?, wanted, lowering)
+    }
+
+    /// As [`FileStore::replace`], also where the key is not known ([`Owner::unbound`]): then a file keeps the key that
+    /// it is bound to. A file without a key is bound to the one that is known; where none is, of `wanted` only the
+    /// position is kept.
+    ///
+    /// # Errors
+    /// As [`FileStore::replace`].
+    pub fn replace_for(
+        path: &Path,
+        wanted_owner: &Owner,
+        wanted: &Record,
+        lowering: Lowering,
+    ) -> Result<Replaced, StateError> {
         let old = StateFile::open(path)?;
         let fail = |problem| StateError::new(path, problem);
         if usize::try_from(old.bytes()) != Ok(FILE_BYTES) {
             return Err(fail(image::judge_size(&old.read_start()?, old.bytes())));
         }
-        let owner = Owner::of(identity);
         let image = medium::read_whole(&old).map_err(|error| StateError::io(path, "reading it", error))?;
-        let (_, held) = image::judge(&image, &owner).map_err(fail)?;
+        let found = image::owner_in(&image, wanted_owner);
+        let owner = if wanted_owner.is_unbound() { &found } else { wanted_owner };
+        let (_, held) = image::judge(&image, &found).map_err(fail)?;
+        let wanted = &fitting(owner, wanted);
         if lowering == Lowering::Refuse && loosens(&held.record, wanted) {
             let (existing, requested) = (held.record.position(), wanted.position());
             return Err(fail(Problem::WouldLower { existing, requested }));
         }
-        if held.record.position() == wanted.position() && held.record.statement() == wanted.statement() {
+        if held.record.allows_the_same_as(wanted) && found == *owner {
             return Ok(Replaced::unchanged(&held.record));
         }
         let sequence = following([held.record.sequence()].into_iter());
@@ -116,8 +152,13 @@ impl FileStore {
             Some(statement) => Record::of(sequence, Statement::clone(statement)),
             None => Record::floor(sequence, wanted.position()),
         };
-        exchange(&old, &owner, following([held.epoch].into_iter()), Some(held.record), record)
+        exchange(&old, owner, following([held.epoch].into_iter()), Some(held.record), record)
     }
+}
+
+/// A state without a key has no sign bytes: of a record with some, the position is kept. It only forbids more.
+fn fitting(owner: &Owner, record: &Record) -> Record {
+    if owner.is_unbound() { Record::floor(record.sequence(), record.position()) } else { record.clone() }
 }
 
 /// Whether `wanted` would allow anything that `existing` refuses.
@@ -132,12 +173,11 @@ fn following(numbers: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// Every record that can be read from a file that is ours, however damaged, and whether nothing is wrong with it.
-fn readable_in(old: &StateFile, owner: &Owner) -> Result<(Vec<Held>, bool), StateError> {
+fn readable_in(old: &StateFile, start: &[u8], owner: &Owner) -> Result<(Vec<Held>, bool), StateError> {
     let fail = |problem| StateError::new(old.path(), problem);
-    let start = old.read_start()?;
-    let problem = match <&ImageBytes>::try_from(&start[..]) {
-        Ok(image) => image::judge(image, owner).err(),
-        Err(_) => Some(image::judge_size(&start, old.bytes())),
+    let problem = match <&ImageBytes>::try_from(start) {
+        Ok(image) => image::judge(image, &image::owner_in(start, owner)).err(),
+        Err(_) => Some(image::judge_size(start, old.bytes())),
     };
     let is_sound = problem.is_none();
     match problem {
@@ -149,11 +189,15 @@ fn readable_in(old: &StateFile, owner: &Owner) -> Result<(Vec<Held>, bool), Stat
             | Problem::BothSlotsDamaged { .. }
             | Problem::Contradiction { .. },
         ) => {}
+        // One slot with a key beside one without: never ours, so damage. The keys are compared below.
+        Some(Problem::AnotherKey { expected, found }) if expected.is_unbound() || found.is_unbound() => {}
         Some(other) => return Err(fail(other)),
     }
     let mut readable = Vec::new();
-    for (index, slot) in image::slots_in(&start).into_iter().enumerate() {
+    for (index, slot) in image::slots_in(start).into_iter().enumerate() {
         match slot {
+            // What names no key is whoever's; the file gets a key now.
+            Ok(held) if held.owner.is_unbound() && held.owner.chain_id == owner.chain_id => readable.push(held),
             Ok(held) => {
                 image::check_owner(&held, owner).map_err(fail)?;
                 readable.push(held);
@@ -174,17 +218,31 @@ fn exchange(
     record: Record,
 ) -> Result<Replaced, StateError> {
     let path = old.path();
-    let target = fs::canonicalize(path).map_err(|error| StateError::io(path, "looking at it", error))?;
+    let (target, mut directory) = place_of(old)?;
     let name = target.file_name().ok_or(StateError::new(path, Problem::NotAFile))?;
-    if !matches!(old.place(), Ok(Place::Ours { .. })) {
-        return Err(StateError::new(path, Problem::Exchanged));
-    }
-    let mut directory = Directory::of(&target).owned_by(old.owner());
     let backup = exchange_in(&mut directory, name, owner, epoch, &record);
     let backup = backup.map_err(|problem| StateError::new(path, problem))?;
     // Named as the caller names the file, except that a link's target is elsewhere.
     let named = if path.is_symlink() { &target } else { path };
     Ok(Replaced { before, record, backup: Some(named.with_file_name(backup)) })
+}
+
+/// Binds a file that is open and locked, and holds that record without a key. A link leads to the file, and stays.
+pub(super) fn bind(old: &StateFile, owner: &Owner, epoch: u64, record: &Record) -> Result<(), StateError> {
+    let (target, mut directory) = place_of(old)?;
+    let name = target.file_name().ok_or(StateError::new(old.path(), Problem::NotAFile))?;
+    bind_in(&mut directory, name, owner, epoch, record).map_err(|problem| StateError::new(old.path(), problem))
+}
+
+/// Where an open file really is, and its folder, for files that are its user's.
+fn place_of(old: &StateFile) -> Result<(PathBuf, Directory), StateError> {
+    let path = old.path();
+    let target = fs::canonicalize(path).map_err(|error| StateError::io(path, "looking at it", error))?;
+    if !matches!(old.place(), Ok(Place::Ours { .. })) {
+        return Err(StateError::new(path, Problem::Exchanged));
+    }
+    let directory = Directory::of(&target).owned_by(old.owner());
+    Ok((target, directory))
 }
 
 /// The steps of [`FileStore::create`], in any folder.
@@ -227,6 +285,27 @@ pub fn exchange_in<F: Folder>(
     let backup = exchanged?;
     folder.sync().map_err(|error| Problem::of_io("syncing its directory", error))?;
     Ok(backup)
+}
+
+/// The steps of binding a file to a key, in any folder: a file that says the same, and the key, takes its place.
+///
+/// Unlike [`exchange_in`] it keeps no second name: the old file says nothing that the new one does not.
+///
+/// # Errors
+/// The [`Problem`]. The old file or the new one stands under the name.
+pub fn bind_in<F: Folder>(
+    folder: &mut F,
+    name: &OsStr,
+    owner: &Owner,
+    epoch: u64,
+    record: &Record,
+) -> Result<(), Problem> {
+    let new = write_new(folder, name, owner, epoch, record)?;
+    if let Err(error) = folder.rename(&new, name) {
+        let _ = folder.remove(&new);
+        return Err(Problem::of_io("binding it to its key", error));
+    }
+    folder.sync().map_err(|error| Problem::of_io("syncing its directory", error))
 }
 
 /// Writes a whole file under a name of its own beside the one that it is for.

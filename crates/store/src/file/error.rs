@@ -61,6 +61,23 @@ impl std::error::Error for StateError {
     }
 }
 
+/// A file that does not open, as the guard sees it.
+impl From<StateError> for StoreError {
+    fn from(error: StateError) -> Self {
+        let trouble = match &error.problem {
+            // The other process may end, the disk may come back.
+            Problem::Locked { .. }
+            | Problem::Exchanged
+            | Problem::PermissionDenied { .. }
+            | Problem::ReadOnly { .. }
+            | Problem::DiskFull { .. }
+            | Problem::Io { .. } => Trouble::Failed,
+            _ => Trouble::Damaged,
+        };
+        Self { trouble, detail: error.to_string() }
+    }
+}
+
 /// What is wrong with a state file. The text of each ends with its remedy.
 #[derive(Debug)]
 pub enum Problem {
@@ -280,6 +297,10 @@ impl fmt::Display for Problem {
                 f,
                 "the state of another chain: expected chain {}, got {}: check state_file and the chain's id in the configuration",
                 expected.chain_id, found.chain_id
+            ),
+            Self::AnotherKey { found, .. } if found.is_unbound() => f.write_str(
+                "bound to no key yet: an enclave binds it by its first commit through `tmkms nitro persist`; to bind it to the \
+                 configured key, run `tmkms state repair --height H` with H at least its height",
             ),
             Self::AnotherKey { expected, found } => write!(
                 f,

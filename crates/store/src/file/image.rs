@@ -47,6 +47,16 @@ pub(super) fn judge(image: &ImageBytes, owner: &Owner) -> Result<(usize, Held), 
     }
 }
 
+/// Whose file it is, as far as it is open who that is: if the file names no key yet, or the caller knows none, what stands
+/// in the file counts; else what the caller wants. Judging by it then shows what does not fit.
+pub(super) fn owner_in(start: &[u8], wanted: &Owner) -> Owner {
+    let found = slots_in(start).into_iter().flatten().map(|held| held.owner).next();
+    match found {
+        Some(found) if found.chain_id == wanted.chain_id && (found.is_unbound() || wanted.is_unbound()) => found,
+        _ => wanted.clone(),
+    }
+}
+
 /// What is wrong with an image of which neither slot can be read.
 pub(super) fn judge_unread(image: &ImageBytes) -> Problem {
     let slots = slots_in(image).map(|slot| slot.err().unwrap_or(BadSlot::Broken("it can be read")));

@@ -44,6 +44,13 @@
 //!    directory is synced. There is no file, or all of it. [`FileStore::repair`] and [`FileStore::replace`] do the
 //!    same with `rename`, after the old file got a second name that stays.
 //!
+//! 6. **Binding** ([`BindingStore`]): a file that names no key holds a floor, the same in both slots, and takes no commit. At
+//!    the first one it is exchanged, as in 5., for a file that holds the same floor, the key, and this opening's epoch; only
+//!    then is the new file opened (4.) and the commit made in it (1.). The new file is synced before it gets the name,
+//!    so a cut leaves the one or the other, which say the same; and the directory is synced before the commit begins, so
+//!    what is acknowledged is never in a file that a cut takes the name from. Nothing ever writes a slot without a
+//!    key into a file that has one.
+//!
 //! So after a power cut alone both slots always check out, and **a slot that does not is damage**: it is refused, never
 //! skipped, because the damaged slot may be the one with the last record. The one exception is a slot which this very
 //! opening knows that it tore (2.), and even then only as long as it lives.
@@ -60,6 +67,7 @@
 //! other programs serve (FUSE, 9p) locks may be local to each host, may be lost when a connection breaks, and writes
 //! may arrive after they are: two signers could then sign side by side. Such a place is **not supported**. Nor is one
 //! in memory (tmpfs): nothing there survives a power cut. `tmkms start` and `tmkms config check` warn of both.
+mod binding;
 mod change;
 mod error;
 mod folder;
@@ -68,7 +76,8 @@ mod inspect;
 mod medium;
 pub mod slot;
 
-pub use change::{Lowering, Replaced, create_in, exchange_in};
+pub use binding::BindingStore;
+pub use change::{Lowering, Replaced, bind_in, create_in, exchange_in};
 pub use error::{BadSlot, Problem, StateError};
 pub use folder::{Directory, Folder};
 pub use image::{FILE_BYTES, ImageBytes, slot_of};
@@ -121,13 +130,36 @@ impl FileStore {
     /// # Errors
     /// A [`StateError`] with its remedy; the file is as it was.
     pub fn open(path: &Path, identity: &Identity) -> Result<Self, StateError> {
-        let file = StateFile::open(path)?;
+        Self::open_for(path, &owner_of(path, identity)?)
+    }
+
+    /// As [`FileStore::open`], by what stands in the file; also where that is no key yet.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub fn open_for(path: &Path, owner: &Owner) -> Result<Self, StateError> {
+        Self::on_whole(StateFile::open(path)?, path, |_| owner.clone())
+    }
+
+    /// Opens a file that is locked; whose it has to be may depend on what it holds.
+    fn on_whole(file: StateFile, path: &Path, owner: impl FnOnce(&ImageBytes) -> Owner) -> Result<Self, StateError> {
         if usize::try_from(file.bytes()) != Ok(FILE_BYTES) {
             let start = file.read_start()?;
             return Err(StateError::new(path, image::judge_size(&start, file.bytes())));
         }
-        Self::on(file, path, identity)
+        let image = medium::read_whole(&file).map_err(|error| StateError::io(path, "reading it", error))?;
+        let owner = owner(&image);
+        Self::of_image(file, path, owner, image)
     }
+}
+
+/// How that identity stands in a file. An empty key would stand there as none.
+fn owner_of(path: &Path, identity: &Identity) -> Result<Owner, StateError> {
+    let owner = Owner::of(identity);
+    if owner.is_unbound() {
+        return Err(StateError::new(path, Problem::Unfit { what: "the public key is empty" }));
+    }
+    Ok(owner)
 }
 
 impl<M: Medium> FileStore<M> {
@@ -136,8 +168,19 @@ impl<M: Medium> FileStore<M> {
     /// # Errors
     /// A [`StateError`] with its remedy; the medium is as it was.
     pub fn on(medium: M, path: &Path, identity: &Identity) -> Result<Self, StateError> {
+        Self::on_for(medium, path, &owner_of(path, identity)?)
+    }
+
+    /// As [`FileStore::on`], also for the state of no key yet, which can be recovered but takes no commit.
+    ///
+    /// # Errors
+    /// As [`FileStore::on`].
+    pub fn on_for(medium: M, path: &Path, owner: &Owner) -> Result<Self, StateError> {
         let image = medium::read_whole(&medium).map_err(|error| StateError::io(path, "reading it", error))?;
-        let owner = Owner::of(identity);
+        Self::of_image(medium, path, owner.clone(), image)
+    }
+
+    fn of_image(medium: M, path: &Path, owner: Owner, image: ImageBytes) -> Result<Self, StateError> {
         let (slot, held) = image::judge(&image, &owner).map_err(|problem| StateError::new(path, problem))?;
         // The winner's is the highest, see `image::judge`.
         let epoch = held.epoch + 1;
@@ -310,7 +353,24 @@ impl<M: Medium> FileStore<M> {
         self.fresh && held.epoch < self.epoch && image::agree(held, &current)
     }
 
-    /// Everything that a commit demands before it writes.
+    /// What a commit demands of the file: recovered, in its place, and as this opening left it.
+    fn check_untouched(&mut self) -> Result<(), StoreError> {
+        if !self.settled {
+            return Err(StoreError {
+                trouble: Trouble::Failed,
+                detail: format!("state file {}: not recovered after the last failure", self.path.display()),
+            });
+        }
+        let found = self.read_in_place().inspect_err(|_| self.settled = false)?;
+        if found != *self.expected {
+            self.settled = false;
+            let index = usize::from(slot_of(&found, 0) == slot_of(&self.expected, 0));
+            return Err(self.unexpected(&found, index));
+        }
+        Ok(())
+    }
+
+    /// What a commit demands of its caller.
     fn check_swap(&self, previous: &Record, next: &Record) -> Result<(), StoreError> {
         if self.current.record != *previous {
             let what = format!(
@@ -361,17 +421,9 @@ impl<M: Medium> Store for FileStore<M> {
     }
 
     fn commit(&mut self, previous: &Record, next: &Record) -> Result<Committed, StoreError> {
-        if !self.settled {
-            return Err(StoreError {
-                trouble: Trouble::Failed,
-                detail: format!("state file {}: not recovered after the last failure", self.path.display()),
-            });
-        }
-        let found = self.read_in_place().inspect_err(|_| self.settled = false)?;
-        if found != *self.expected {
-            self.settled = false;
-            let index = usize::from(slot_of(&found, 0) == slot_of(&self.expected, 0));
-            return Err(self.unexpected(&found, index));
+        self.check_untouched()?;
+        if self.owner.is_unbound() {
+            return Err(self.misused("the file names no key yet"));
         }
         // A repeat. It is durable: what is not has `settled` unset.
         if self.current.record == *next {

@@ -4,7 +4,8 @@
 //! {"v":1,"chain_id":"…","pub_key":"…","seq":7,"epoch":2,"height":12,"round":0,"step":"precommit","bytes":"…","check":"…"}
 //! ```
 //! * `v`: the version of this format, 1.
-//! * `pub_key`: the raw public key in base64; for a key longer than 33 bytes the SHA-256 of it.
+//! * `pub_key`: the raw public key in base64; for a key longer than 33 bytes the SHA-256 of it; empty as long as the file
+//!   is bound to no key (see [`super::BindingStore`]). Such a record never has `bytes`.
 //! * `seq`: how many commits came before; `epoch`: how many openings came before, this one included.
 //! * `bytes`: the canonical sign bytes that were allowed, base64 without padding; absent when they are unknown.
 //! * `check`: the first 6 bytes of the SHA-256 of everything in front of `"check"`, base64.
@@ -41,11 +42,23 @@ pub type SlotBytes = [u8; SLOT_BYTES];
 pub struct Owner {
     /// The chain.
     pub chain_id: ChainId,
-    /// The public key, or the SHA-256 of a long one, in base64.
+    /// The public key, or the SHA-256 of a long one, in base64. Empty: no key yet.
     pub pub_key: String,
 }
 
 impl Owner {
+    /// Whoever commits first on that chain: for a key that is not known before its enclave runs.
+    #[must_use]
+    pub const fn unbound(chain_id: ChainId) -> Self {
+        Self { chain_id, pub_key: String::new() }
+    }
+
+    /// Whether no key is named yet.
+    #[must_use]
+    pub const fn is_unbound(&self) -> bool {
+        self.pub_key.is_empty()
+    }
+
     /// How that identity stands in the file.
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
@@ -61,6 +74,9 @@ impl Owner {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_unbound() {
+            return write!(f, "no key yet on {}", self.chain_id);
+        }
         write!(f, "key {} on {}", self.pub_key, self.chain_id)
     }
 }
@@ -100,7 +116,8 @@ pub struct Unfit {
 /// Writes a record as a slot.
 ///
 /// # Errors
-/// [`Unfit`] when a number has too many digits, the object would pass 512 bytes, or the record is another chain's.
+/// [`Unfit`] when a number has too many digits, the object would pass 512 bytes, the record is another chain's, or it has
+/// bytes without a key that they are of.
 pub fn encode(owner: &Owner, epoch: u64, record: &Record) -> Result<SlotBytes, Unfit> {
     if record.sequence() > MAX_SEQUENCE {
         return Err(Unfit { what: "the sequence has more than 15 digits" });
@@ -110,6 +127,9 @@ pub fn encode(owner: &Owner, epoch: u64, record: &Record) -> Result<SlotBytes, U
     }
     if record.statement().is_some_and(|statement| statement.chain_id() != owner.chain_id.as_str()) {
         return Err(Unfit { what: "the sign bytes are of another chain" });
+    }
+    if record.statement().is_some() && owner.is_unbound() {
+        return Err(Unfit { what: "a state without a key has no sign bytes" });
     }
     let object = object(owner, epoch, record);
     if object.len() > OBJECT_BYTES {
@@ -351,6 +371,24 @@ mod tests {
         assert_eq!(encode(&too_long, 1, &floor(1)).unwrap_err().what, "the record is longer than 512 bytes");
         let foreign = Record::of(1, Statement::parse(&longest(2, "another")).unwrap());
         assert!(encode(&owner, 1, &foreign).is_err());
+    }
+
+    #[test]
+    fn a_state_without_a_key_holds_a_floor_and_never_sign_bytes() {
+        let chain_id = "c".repeat(guard::MAX_CHAIN_ID_BYTES);
+        let nobody = Owner::unbound(ChainId::try_from(&*chain_id).unwrap());
+        let floor = Record::floor(3, Position::end_of(Height::MAX));
+        let held = decode(&encode(&nobody, 2, &floor).unwrap()).unwrap();
+        assert!(held.owner.is_unbound());
+        assert_eq!(held, Held { owner: nobody.clone(), epoch: 2, record: floor });
+        let signed = Record::of(3, Statement::parse(&longest(2, &chain_id)).unwrap());
+        assert_eq!(encode(&nobody, 2, &signed).unwrap_err().what, "a state without a key has no sign bytes");
+        let bytes = Base64Unpadded::encode_string(&longest(2, "c"));
+        let height = i64::MAX;
+        let by_hand = sealed(&format!(
+            r#"{{"v":1,"chain_id":"c","pub_key":"","seq":1,"epoch":1,"height":{height},"round":2147483647,"step":"precommit","bytes":"{bytes}","#
+        ));
+        assert!(matches!(decode(&by_hand), Err(BadSlot::Broken(_))));
     }
 
     #[test]
