@@ -1,6 +1,6 @@
 //! The command line: help, completions and man pages all come from these definitions.
 use crate::commands::{completions, config, init, keys, man, softsign, start, state, status, version};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -99,6 +99,17 @@ pub struct ConfigOption {
 impl ConfigOption {
     pub(crate) fn load(&self) -> Result<crate::config::Config, Failure> {
         Ok(crate::config::load(&self.config)?)
+    }
+
+    /// For commands about keys, states and processes of this host, of which an enclave's configuration has none.
+    pub(crate) fn load_for_host(&self, instead: &str) -> Result<crate::config::Config, Failure> {
+        let config = self.load()?;
+        if !config.is_for_enclave() {
+            return Ok(config);
+        }
+        let file = crate::state::shell_word(&self.config.display().to_string());
+        let message = format!("{} is for an enclave: keys and records are not this host's", self.config.display());
+        Err(Failure::new(Exit::Configuration, message, instead.replace("FILE", &file)))
     }
 
     /// As it was given, for commands that are shown to be typed.

@@ -6,17 +6,22 @@
 mod address;
 mod check;
 mod describe;
+mod enclave;
 mod fault;
 mod fields;
+mod kms_key;
 mod load;
 mod nearest;
+mod nitro;
 mod outside;
 mod raw;
 mod schema;
+mod vsock;
 
 pub use fault::{Fault, Faults, Place};
 pub use load::{ENVIRONMENT_VARIABLE, FILE_NAME, LoadError, MAX_CONFIG_BYTES, load};
 pub(crate) use nearest::nearest;
+pub use nitro::{Identity, Key, KmsKey, MAX_CIPHERTEXT_BYTES, NitroSettings, State};
 
 use guard::{ChainId, Height};
 use signer::keys::{Algorithm, KeyFormat};
@@ -27,7 +32,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 /// A configuration without faults.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
@@ -37,12 +42,14 @@ pub struct Config {
     pub metrics: Option<MetricsSettings>,
     /// How logs are written.
     pub log: LogSettings,
+    /// What an enclave is told besides its chains.
+    pub nitro: NitroSettings,
     /// What works but is likely not meant, in the file's order.
     pub warnings: Vec<Fault>,
 }
 
 /// A chain and all that signs for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// The chain id, as in the node's genesis file.
     pub id: ChainId,
@@ -51,9 +58,9 @@ pub struct Chain {
     /// Whether vote extensions are signed.
     pub extensions: SignExtensions,
     /// Where the signing record lives.
-    pub state_file: FilePath,
+    pub state: State,
     /// The consensus key.
-    pub key: KeyFile,
+    pub key: Key,
     /// Account keys: shown, never used.
     pub account_keys: Vec<KeyFile>,
     /// Nothing is signed above this height.
@@ -67,8 +74,8 @@ pub struct Chain {
 pub struct Validator {
     /// Where it listens.
     pub endpoint: Endpoint,
-    /// The key that identifies this signer to the node: there with `tcp://`, and only there.
-    pub identity_key: Option<FilePath>,
+    /// The key that identifies this signer to the node: there where a secret connection is spoken, and only there.
+    pub identity: Option<Identity>,
     /// Whether to connect again after the connection ended.
     pub reconnect: bool,
     /// How long to wait for the node, at connecting and between its messages; at most [`MAX_TIMEOUT`].
@@ -193,5 +200,5 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Faults> {
     let raw = raw::read(table.get_ref(), folder, &mut notes);
     let chains = check::chains(&raw, &mut notes);
     let warnings = notes.finish(text, path)?;
-    Ok(Config { path: path.to_owned(), chains, metrics: raw.metrics, log: raw.log, warnings })
+    Ok(Config { path: path.to_owned(), chains, metrics: raw.metrics, log: raw.log, nitro: raw.nitro, warnings })
 }

@@ -58,7 +58,7 @@ impl Doubt {
 /// Warns of every state that lies on a file system which does not hold what the state depends on, of folders that
 /// others can write, and of a chain that nothing will be signed for any more.
 pub(crate) fn warnings(config: &Config) -> Vec<Problem> {
-    let files = config.chains.iter().map(|chain| chain.state_file.resolved.as_path());
+    let files = config.chains.iter().filter_map(|chain| Some(chain.state.file()?.resolved.as_path()));
     let doubtful = files.filter_map(|file| type_of(file).and_then(|number| warning(file, number)));
     doubtful.chain(open_folders(config)).chain(config.chains.iter().filter_map(ended)).collect()
 }
@@ -66,8 +66,8 @@ pub(crate) fn warnings(config: &Config) -> Vec<Problem> {
 /// A file's mode does not keep it in its place: that is the folder's.
 fn open_folders(config: &Config) -> Vec<Problem> {
     let chains = config.chains.iter();
-    let files = chains.flat_map(|chain| [&chain.state_file.resolved, &chain.key.file.resolved]);
-    let folders: BTreeSet<&Path> = files.map(|file| folder_of(file)).collect();
+    let files = chains.flat_map(|chain| [chain.state.file(), chain.key.file().map(|key| &key.file)]);
+    let folders: BTreeSet<&Path> = files.flatten().map(|file| folder_of(&file.resolved)).collect();
     folders.into_iter().filter_map(open_folder).collect()
 }
 
@@ -89,7 +89,7 @@ fn open_folder(folder: &Path) -> Option<Problem> {
 /// A highest height that the record has passed.
 fn ended(chain: &Chain) -> Option<Problem> {
     let most = chain.max_height?;
-    let seen = inspect(&chain.state_file.resolved).ok()?;
+    let seen = inspect(&chain.state.file()?.resolved).ok()?;
     let recorded = seen.held()?.record.position().height;
     (most < recorded).then(|| Problem {
         message: format!(

@@ -1,6 +1,6 @@
 //! The keys that a configuration names, read and held against each other.
 use crate::commands::softsign;
-use crate::config::{Chain, Config, KeyFile};
+use crate::config::{Chain, Config, Key, KeyFile};
 use crate::failure::{Exit, Failure};
 use guard::Identity;
 use signer::keys::{ConsensusKey, IdentityKey, PublicKey, check_roles};
@@ -21,6 +21,21 @@ pub(crate) fn read(file: &KeyFile) -> Result<ConsensusKey, Failure> {
     ConsensusKey::read(&file.file.resolved, file.format, file.algorithm).map_err(|error| softsign::failure(&error))
 }
 
+/// Reads one chain's consensus key.
+///
+/// # Errors
+/// It cannot be read, or it is not this host's to read.
+pub(crate) fn of_chain(chain: &Chain) -> Result<ConsensusKey, Failure> {
+    match &chain.key {
+        Key::File(file) => read(file),
+        Key::Kms(_) => Err(Failure::new(
+            Exit::Configuration,
+            format!("chain {}: its key is released by KMS to an enclave, and never to this host", chain.id),
+            "ask the enclave for its public half: `tmkms nitro status -i CID`",
+        )),
+    }
+}
+
 /// Whose record a chain's state file is: known only by the key.
 pub(crate) fn identity(chain: &Chain, key: &PublicKey) -> Identity {
     Identity { chain_id: chain.id.clone(), public_key: key.as_bytes().into() }
@@ -34,7 +49,7 @@ pub(crate) fn read_all(config: &Config) -> Result<Keys, Vec<Failure>> {
     let mut failures = Vec::new();
     let mut keys = Keys { consensus: Vec::new(), identities: BTreeMap::new() };
     for chain in &config.chains {
-        match read(&chain.key) {
+        match of_chain(chain) {
             Ok(key) => keys.consensus.push(key),
             Err(failure) => failures.push(failure),
         }
@@ -54,17 +69,21 @@ pub(crate) fn read_all(config: &Config) -> Result<Keys, Vec<Failure>> {
 fn identity_files(config: &Config) -> Vec<&Path> {
     let validators = config.chains.iter().flat_map(|chain| &chain.validators);
     let mut files: Vec<_> =
-        validators.filter_map(|one| one.identity_key.as_ref()).map(|key| key.resolved.as_path()).collect();
+        validators.filter_map(|one| Some(one.identity.as_ref()?.file()?.resolved.as_path())).collect();
     files.sort_unstable();
     files.dedup();
     files
+}
+
+fn key_name(chain: &Chain) -> String {
+    chain.key.file().map_or_else(String::new, |key| key.file.resolved.display().to_string())
 }
 
 fn check(config: &Config, keys: &Keys) -> Option<Failure> {
     if keys.consensus.len() != config.chains.len() {
         return None;
     }
-    let names: Vec<_> = config.chains.iter().map(|chain| chain.key.file.resolved.display().to_string()).collect();
+    let names: Vec<_> = config.chains.iter().map(key_name).collect();
     let consensus: Vec<_> =
         names.iter().zip(&keys.consensus).map(|(name, key)| (name.as_str(), key.public_key())).collect();
     let names: Vec<_> = keys.identities.keys().map(|path| path.display().to_string()).collect();

@@ -80,7 +80,7 @@ fn import_in_place(path: &Path, format: &str, on: &str) -> String {
 pub(crate) fn shared(chains: &[Chain]) -> Vec<Option<Failure>> {
     let mut seen: HashMap<(u64, u64), &Chain> = HashMap::new();
     let earlier = chains.iter().map(|chain| {
-        let found = chain.state_file.resolved.metadata().ok()?;
+        let found = chain.state_path().metadata().ok()?;
         match seen.entry((found.dev(), found.ino())) {
             Entry::Occupied(other) => Some(shared_by(other.get(), chain)),
             Entry::Vacant(place) => {
@@ -93,7 +93,7 @@ pub(crate) fn shared(chains: &[Chain]) -> Vec<Option<Failure>> {
 }
 
 fn shared_by(other: &Chain, chain: &Chain) -> Failure {
-    let [first, second] = [other, chain].map(|chain| chain.state_file.resolved.display());
+    let [first, second] = [other, chain].map(|chain| chain.state_path().display());
     let message = format!(
         "chain {}: the state file {second} is the same file as {first}, which is that of {}",
         chain.id, other.id
@@ -122,9 +122,9 @@ pub(crate) fn meaning(record: &Record) -> String {
 
 /// Looks at a chain's state without a lock, and says why it would not open for that owner.
 pub(crate) fn look(chain: &Chain, owner: Option<&Owner>) -> Result<(Inspection, Option<Problem>), StateError> {
-    let mut seen = inspect(&chain.state_file.resolved)?;
-    let problem = loose_mode(&chain.state_file.resolved).or_else(|| seen.problem.take());
-    let problem = problem.or_else(|| foreign_owner(&seen, owner)).or_else(|| unwritable(&chain.state_file.resolved));
+    let mut seen = inspect(chain.state_path())?;
+    let problem = loose_mode(chain.state_path()).or_else(|| seen.problem.take());
+    let problem = problem.or_else(|| foreign_owner(&seen, owner)).or_else(|| unwritable(chain.state_path()));
     Ok((seen, problem))
 }
 

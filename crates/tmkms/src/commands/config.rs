@@ -45,6 +45,10 @@ impl Check {
         if self.only_file {
             return Ok(());
         }
+        if config.is_for_enclave() {
+            writeln!(out, "good; the keys and the records are for the enclave to check, at `tmkms nitro push-config`")?;
+            return Ok(());
+        }
         for warning in filesystem::warnings(&config) {
             writeln!(out, "warning: {}\n  help: {}", warning.message, warning.help)?;
         }

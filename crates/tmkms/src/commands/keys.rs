@@ -1,6 +1,6 @@
 //! `tmkms keys`: the public halves of the keys, in every form that the field's tools ask for.
 use crate::cli::ConfigOption;
-use crate::config::{Chain, KeyFile, PublicKeyFormat};
+use crate::config::{Chain, PublicKeyFormat};
 use crate::failure::{Exit, Failure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ impl Keys {
 
 impl Show {
     fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load()?;
+        let config = self.config.load_for_host("the enclave knows their public halves: `tmkms nitro status -i CID`")?;
         let chains = super::select(&config, self.chain_id.as_deref())?;
         let mut shown = Vec::new();
         let mut failures = Vec::new();
@@ -66,15 +66,14 @@ impl Show {
 }
 
 fn shown_keys(chain: &Chain) -> Result<Vec<Value>, Failure> {
-    let mut shown = vec![shown_key(chain, "consensus", &chain.key)?];
+    let mut shown = vec![shown_key(chain, "consensus", crate::keys::of_chain(chain)?.public_key())?];
     for key in &chain.account_keys {
-        shown.push(shown_key(chain, "account", key)?);
+        shown.push(shown_key(chain, "account", crate::keys::read(key)?.public_key())?);
     }
     Ok(shown)
 }
 
-fn shown_key(chain: &Chain, kind: &str, file: &KeyFile) -> Result<Value, Failure> {
-    let key = *crate::keys::read(file)?.public_key();
+fn shown_key(chain: &Chain, kind: &str, key: &PublicKey) -> Result<Value, Failure> {
     let mut object = json!({
         "chain_id": chain.id.as_str(),
         "type": kind,
@@ -87,7 +86,7 @@ fn shown_key(chain: &Chain, kind: &str, file: &KeyFile) -> Result<Value, Failure
     });
     if let PublicKeyFormat::Bech32 { account_prefix, consensus_prefix } = &chain.key_format {
         let prefix = if kind == "account" { account_prefix } else { consensus_prefix };
-        add_bech32(&mut object, &key, prefix)?;
+        add_bech32(&mut object, key, prefix)?;
     }
     Ok(object)
 }

@@ -52,7 +52,8 @@ pub struct Start {
 impl Start {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let weaknesses = signer::process::harden();
-        let config = self.config.load()?;
+        let config =
+            self.config.load_for_host("start the enclave, then run `tmkms nitro push-config -c FILE -i CID`")?;
         logging::install(config.log, self.verbose)
             .map_err(|error| Failure::new(Exit::Runtime, format!("no thread for the log: {error}"), ""))?;
         info!(version = env!("CARGO_PKG_VERSION"); "tmkms {} starts", env!("CARGO_PKG_VERSION"));
@@ -108,7 +109,7 @@ fn open(config: &Config, path: &Path, keys: Keys, metrics: &Metrics) -> Result<(
             Err(failure) => failures.push(failure),
             Ok(validator) => {
                 for node in &chain.validators {
-                    let identity = node.identity_key.as_ref().and_then(|file| identities.get(&file.resolved));
+                    let identity = node.identity.as_ref().and_then(|key| identities.get(&key.file()?.resolved));
                     connections.entry((node.timeout, node.silence())).or_default().push(ConnectionSettings {
                         validator: Arc::clone(&validator),
                         endpoint: node.endpoint.clone(),
@@ -136,7 +137,7 @@ fn open_chain(
         sign_extensions: chain.extensions,
     };
     let opened = Validator::new(settings, keyring, metrics, |identity| {
-        let store = FileStore::open(&chain.state_file.resolved, identity)?;
+        let store = FileStore::open(chain.state_path(), identity)?;
         Ok::<_, StateError>(Box::new(store) as Box<dyn guard::Store + Send>)
     });
     let validator = opened.map_err(|error| match error {
@@ -152,7 +153,7 @@ fn open_chain(
 }
 
 fn unrecovered(chain: &Chain, denied: &Denied) -> Failure {
-    let message = format!("chain {}: the state {}: {denied}", chain.id, chain.state_file.resolved.display());
+    let message = format!("chain {}: the state {}: {denied}", chain.id, chain.state_path().display());
     Failure::new(Exit::State, message, "")
 }
 
@@ -220,7 +221,7 @@ pub(crate) fn check_files(config: &Config, path: &Path) -> Vec<Failure> {
         let looked = state::look(chain, owner.as_ref());
         let problem = match looked {
             Ok((_, None)) => continue,
-            Ok((_, Some(problem))) => StateError { path: chain.state_file.resolved.clone(), problem },
+            Ok((_, Some(problem))) => StateError { path: chain.state_path().to_owned(), problem },
             Err(error) => error,
         };
         failures.push(state::failure(chain, path, &problem));

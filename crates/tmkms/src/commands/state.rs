@@ -18,6 +18,9 @@ For each key on each chain one file holds the last position (height, round, step
 It is what keeps this signer from signing twice, so it is never made, lowered or replaced except by these commands. Stop \
 the signer before you change its state; `show` disturbs nothing.";
 
+/// What is said where the record is with an enclave's parent.
+const WITH_PARENT: &str = "the records are those that `tmkms nitro persist -s PATH -p PORT` keeps on the parent";
+
 /// Make, show, repair, import and export signing states
 #[derive(Debug, Subcommand)]
 #[command(long_about = ABOUT)]
@@ -53,12 +56,12 @@ fn height(text: &str) -> Result<Height, String> {
 
 /// Whose state it is, by the chain's key.
 fn owner_of(chain: &Chain) -> Result<Identity, Failure> {
-    Ok(crate::keys::identity(chain, crate::keys::read(&chain.key)?.public_key()))
+    Ok(crate::keys::identity(chain, crate::keys::of_chain(chain)?.public_key()))
 }
 
 /// What a forced change puts at stake, with the highest record that can be read now.
 fn danger(chain: &Chain, wanted: Position) -> String {
-    let seen = inspect(&chain.state_file.resolved).ok();
+    let seen = inspect(chain.state_path()).ok();
     let held = seen.iter().flat_map(|seen| seen.slots.iter().flatten()).map(|held| held.record.position()).max();
     let change = match held {
         Some(held) if held > wanted => format!("goes DOWN from {} to {}", level(held), level(wanted)),

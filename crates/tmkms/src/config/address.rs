@@ -18,9 +18,10 @@ pub(crate) fn parse(text: &str, folder: &Path) -> Result<Endpoint, AddressFault>
             "noise:// (CometBFT v0.40) is not supported in this version".to_owned(),
             "let the node listen on unix:// or tcp://; v0.40 still takes both",
         )),
-        Some(("vsock", _)) => {
-            Err(("a vsock address needs the enclave build, which this version does not have yet".to_owned(), FORMS))
-        }
+        Some(("vsock", _)) => Err((
+            "a vsock port is not written as a text".to_owned(),
+            "write addr = { port = N }, the port of `tmkms nitro proxy` on the parent",
+        )),
         Some((scheme, _)) => Err((format!("expected the scheme unix or tcp, got \"{}\"", shorten(scheme)), FORMS)),
     }
 }

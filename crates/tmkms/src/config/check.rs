@@ -1,14 +1,16 @@
 //! What the sections say about each other, and the checked configuration that comes out.
+use super::enclave;
 use super::fault::Collector;
 use super::fields::At;
 use super::nearest::nearest;
-use super::raw::{self, KeyType, Raw};
-use super::{Chain, KeyFile, Validator};
+use super::raw::{self, KeyType, Raw, Source};
+use super::{Chain, Identity, Key, KeyFile, State, Validator};
 use guard::{ChainId, Height};
 use signer::Endpoint;
 use signer::keys::{Algorithm, KeyFormat};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Checks all cross references and builds the chains. What is returned counts only if no fault was collected.
 pub(super) fn chains(raw: &Raw, notes: &mut Collector) -> Vec<Chain> {
@@ -16,6 +18,7 @@ pub(super) fn chains(raw: &Raw, notes: &mut Collector) -> Vec<Chain> {
     check_references(raw, notes);
     check_addresses(raw, notes);
     check_files(raw, notes);
+    enclave::check(raw, notes);
     raw.chains.iter().filter_map(|chain| build(chain, raw, notes)).collect()
 }
 
@@ -53,29 +56,42 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
     for validator in &raw.validators {
         let At { value: address, at } = &validator.address;
         // The peer id does not make it another listener.
-        let listener = match address {
-            Endpoint::Tcp { host, port, .. } => Endpoint::Tcp { peer_id: None, host: host.clone(), port: *port },
-            Endpoint::Unix { path } => Endpoint::Unix { path: path.clone() },
-            Endpoint::Vsock { port, secret, .. } => Endpoint::Vsock { port: *port, secret: *secret, peer_id: None },
+        let listener = match address.clone() {
+            Endpoint::Tcp { host, port, .. } => Endpoint::Tcp { peer_id: None, host, port },
+            Endpoint::Vsock { port, secret, .. } => Endpoint::Vsock { port, secret, peer_id: None },
+            unix @ Endpoint::Unix { .. } => unix,
         };
         if let Some(other) = seen.insert(listener.to_string(), &validator.chain_id.value) {
             let message = format!("{listener} is configured twice (for {other} and {})", validator.chain_id.value);
             notes.fault(at, message, "a node takes one signer connection: remove one of the two [[validator]]");
         }
-        match address {
-            Endpoint::Tcp { .. } if validator.secret_key.is_none() => notes.fault(
-                &validator.at,
-                format!("`secret_key` is missing in [[validator]]: {address} is encrypted with an identity key"),
-                "make one with `tmkms softsign keygen -t consensus secrets/kms-identity.key` and name it as secret_key",
-            ),
-            Endpoint::Unix { .. } => {
-                if let Some(key) = &validator.secret_key {
-                    let message = "`secret_key` in [[validator]] is not used: a Unix socket is not encrypted";
-                    notes.warn(&key.at, message, "remove it");
-                }
-            }
-            Endpoint::Tcp { .. } | Endpoint::Vsock { .. } => {}
+        check_identity(validator, notes);
+    }
+}
+
+fn check_identity(validator: &raw::Validator, notes: &mut Collector) {
+    let address = &validator.address.value;
+    match (address, &validator.identity) {
+        (Endpoint::Tcp { .. }, None) => notes.fault(
+            &validator.at,
+            format!("`secret_key` is missing in [[validator]]: {address} is encrypted with an identity key"),
+            "make one with `tmkms softsign keygen -t consensus secrets/kms-identity.key` and name it as secret_key",
+        ),
+        (Endpoint::Vsock { secret: true, .. }, None) => notes.fault(
+            &validator.at,
+            "an identity key is missing in [[validator]]: secret_connection = true needs one",
+            "name a file of the image as secret_key, or let KMS release one: identity_key_b64 and aws_region",
+        ),
+        (Endpoint::Vsock { secret: false, .. }, Some(key)) => notes.fault(
+            &key.at,
+            "the identity key in [[validator]] is not used: the bytes on the vsock port are raw",
+            "write secret_connection = true if the node listens on tcp://, or remove the key",
+        ),
+        (Endpoint::Unix { .. }, Some(At { value: Identity::File(_), at })) => {
+            let message = "`secret_key` in [[validator]] is not used: a Unix socket is not encrypted";
+            notes.warn(at, message, "remove it");
         }
+        _ => {}
     }
 }
 
@@ -83,14 +99,16 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
 fn check_files(raw: &Raw, notes: &mut Collector) {
     let mut states: BTreeMap<&Path, &ChainId> = BTreeMap::new();
     for chain in &raw.chains {
-        let path = chain.state.value.resolved.as_path();
+        let State::File(file) = &chain.state.value else { continue };
+        let path = file.resolved.as_path();
         if let Some(other) = states.insert(path, &chain.id.value) {
             let message = format!("the state file {} is shared by {other} and {}", path.display(), chain.id.value);
             notes.fault(&chain.state.at, message, "give each chain a state_file of its own");
         }
     }
     let mut keys: Vec<&Path> = Vec::new();
-    for At { value: file, at } in raw.keys.iter().map(|key| &key.file) {
+    for At { value, at } in raw.keys.iter().map(|key| &key.source) {
+        let Source::File(file) = value else { continue };
         let path = file.resolved.as_path();
         if keys.contains(&path) {
             let help = "list all its chains in one chain_ids";
@@ -101,7 +119,8 @@ fn check_files(raw: &Raw, notes: &mut Collector) {
         }
         keys.push(path);
     }
-    for At { value: file, at } in raw.validators.iter().filter_map(|validator| validator.secret_key.as_ref()) {
+    for At { value, at } in raw.validators.iter().filter_map(|validator| validator.identity.as_ref()) {
+        let Identity::File(file) = value else { continue };
         if keys.contains(&file.resolved.as_path()) {
             let message =
                 format!("{} is both the identity key and a [[providers.softsign]] key", file.resolved.display());
@@ -117,8 +136,7 @@ fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> 
     let of_chain = |kind: KeyType| {
         raw.keys.iter().filter(move |key| key.key_type == kind && key.chain_ids.iter().any(|other| other.value == *id))
     };
-    let account_keys: Vec<_> =
-        of_chain(KeyType::Account).map(|key| key_file(key, Some(Algorithm::Secp256k1))).collect();
+    let account_keys: Vec<_> = of_chain(KeyType::Account).filter_map(account_key).collect();
     for key in of_chain(KeyType::Account) {
         check_account_key(key, notes);
     }
@@ -130,7 +148,7 @@ fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> 
     for second in consensus {
         let message = format!("the chain {id} has two consensus keys");
         notes.fault(
-            &second.file.at,
+            &second.source.at,
             message,
             "a validator has one key: remove the chain from one of the two chain_ids",
         );
@@ -143,8 +161,8 @@ fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> 
         id: id.clone(),
         key_format: chain.format.clone(),
         extensions: chain.extensions,
-        state_file: chain.state.value.clone(),
-        key: key_file(key, key.algorithm),
+        state: chain.state.value.clone(),
+        key: consensus_key(key),
         account_keys,
         max_height: max_height(&validators, notes),
         validators: validators.into_iter().map(build_validator).collect(),
@@ -154,14 +172,14 @@ fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> 
 fn check_account_key(key: &raw::SoftKey, notes: &mut Collector) {
     if key.algorithm == Some(Algorithm::Ed25519) {
         let message = "an account key is secp256k1, but `algorithm` says \"ed25519\"";
-        notes.fault(&key.file.at, message, "remove `algorithm`, or write key_type = \"consensus\"");
+        notes.fault(&key.source.at, message, "remove `algorithm`, or write key_type = \"consensus\"");
     }
     if key.format == KeyFormat::Json {
         // tmkms 0.15, src/keyring/providers/softsign.rs.
-        notes.fault(&key.file.at, "an account key is never in JSON", "remove `key_format`: the file is base64");
+        notes.fault(&key.source.at, "an account key is never in JSON", "remove `key_format`: the file is base64");
     }
     notes.warn(
-        &key.file.at,
+        &key.source.at,
         "account keys are shown by `tmkms keys show` and sign nothing: transactions are not signed here",
         "",
     );
@@ -208,13 +226,18 @@ fn max_height(validators: &[&raw::Validator], notes: &mut Collector) -> Option<H
 
 fn build_validator(validator: &raw::Validator) -> Validator {
     let endpoint = validator.address.value.clone();
-    let identity_key = match &endpoint {
-        Endpoint::Unix { .. } => None,
-        Endpoint::Tcp { .. } | Endpoint::Vsock { .. } => validator.secret_key.as_ref().map(|key| key.value.clone()),
-    };
-    Validator { endpoint, identity_key, reconnect: validator.reconnect, timeout: validator.timeout }
+    let identity = validator.identity.as_ref().filter(|_| endpoint.is_secret()).map(|key| key.value.clone());
+    Validator { endpoint, identity, reconnect: validator.reconnect, timeout: validator.timeout }
 }
 
-fn key_file(key: &raw::SoftKey, algorithm: Option<Algorithm>) -> KeyFile {
-    KeyFile { file: key.file.value.clone(), format: key.format, algorithm }
+fn consensus_key(key: &raw::SoftKey) -> Key {
+    match &key.source.value {
+        Source::File(file) => Key::File(KeyFile { file: file.clone(), format: key.format, algorithm: key.algorithm }),
+        Source::Kms(released) => Key::Kms(Arc::clone(released)),
+    }
+}
+
+fn account_key(key: &raw::SoftKey) -> Option<KeyFile> {
+    let Source::File(file) = &key.source.value else { return None };
+    Some(KeyFile { file: file.clone(), format: key.format, algorithm: Some(Algorithm::Secp256k1) })
 }

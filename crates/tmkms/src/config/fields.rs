@@ -34,6 +34,11 @@ impl<'a, 'n> Fields<'a, 'n> {
         Self { section, table, at, notes }
     }
 
+    /// The section's name, as it is written in the file.
+    pub(crate) fn name(&self) -> &'static str {
+        self.section.name
+    }
+
     /// Where the table itself stands.
     pub(crate) fn at(&self) -> Range<usize> {
         self.at.clone()

@@ -1,5 +1,5 @@
 //! Reads the configuration's file, and finds files that stand where tmkms, but not this signer, would look.
-use super::{Config, Fault, Faults, FilePath, Place, parse};
+use super::{Config, Fault, Faults, FilePath, Identity, Place, parse};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
         return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more")));
     }
     let mut config = parse(&text, path).map_err(LoadError::Faulty)?;
-    config.warnings.extend(config.chains.iter().filter_map(|chain| second_state(&chain.state_file)));
+    config.warnings.extend(config.chains.iter().filter_map(|chain| second_state(chain.state.file()?)));
     let misplaced = misplaced(&config);
     if misplaced.is_empty() { Ok(config) } else { Err(LoadError::Misplaced(misplaced)) }
 }
@@ -117,12 +117,14 @@ fn misplaced(config: &Config) -> Vec<Misplaced> {
             }
         }
     };
-    for chain in &config.chains {
-        look("`state_file` in [[chain]]", &chain.state_file);
-        look("`path` in [[providers.softsign]]", &chain.key.file);
+    // An enclave's files are its image's.
+    for chain in config.chains.iter().filter(|chain| !chain.is_for_enclave()) {
+        chain.state.file().into_iter().for_each(|file| look("`state_file` in [[chain]]", file));
+        chain.key.file().into_iter().for_each(|key| look("`path` in [[providers.softsign]]", &key.file));
         chain.account_keys.iter().for_each(|key| look("`path` in [[providers.softsign]]", &key.file));
         for validator in &chain.validators {
-            validator.identity_key.iter().for_each(|key| look("`secret_key` in [[validator]]", key));
+            let identity = validator.identity.iter().filter_map(Identity::file);
+            identity.for_each(|key| look("`secret_key` in [[validator]]", key));
         }
     }
     found

@@ -7,6 +7,10 @@ use std::time::Duration;
 /// How long votes may stay away before `/healthz` fails, unless `[metrics] unhealthy_after` says otherwise.
 const DEFAULT_UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
+/// The names of the log's levels.
+pub(super) const LEVELS: [(&str, LogLevel); 4] =
+    [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+
 pub(super) fn read_metrics(fields: &mut Fields<'_, '_>) -> Option<MetricsSettings> {
     let limit = fields.number("unhealthy_after", "1 to 86400 seconds", 1..=86_400);
     let limit = limit.and_then(|seconds| u64::try_from(seconds.value).ok());
@@ -38,9 +42,7 @@ fn read_listen(fields: &mut Fields<'_, '_>) -> Option<SocketAddr> {
 
 pub(super) fn read_log(fields: &mut Fields<'_, '_>) -> LogSettings {
     let format = fields.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    let levels =
-        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
-    let level = fields.choice("level", &levels);
+    let level = fields.choice("level", &LEVELS);
     let default = LogSettings::default();
     LogSettings {
         format: format.map_or(default.format, |found| found.value),

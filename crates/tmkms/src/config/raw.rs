@@ -2,16 +2,19 @@
 use super::address;
 use super::fault::Collector;
 use super::fields::{At, Fields, shorten};
+use super::kms_key;
 use super::outside;
 use super::schema;
-use super::{FilePath, LogSettings, MAX_TIMEOUT, MIN_SILENCE, MetricsSettings, PublicKeyFormat};
+use super::vsock;
+use super::{FilePath, Identity, KmsKey, LogSettings, MAX_TIMEOUT, MIN_SILENCE, MetricsSettings, NitroSettings};
+use super::{PublicKeyFormat, State};
 use guard::{ChainId, Height};
 use signer::keys::{Algorithm, KeyFormat};
 use signer::{Endpoint, SignExtensions};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// How long to wait for a node, unless `timeout` says otherwise. tmkms 0.15 waits 10 s; a node pings every 3.33 s, and
@@ -29,7 +32,10 @@ pub(super) struct Raw {
     pub(super) keys: Vec<SoftKey>,
     pub(super) validators: Vec<Validator>,
     pub(super) metrics: Option<MetricsSettings>,
+    pub(super) metrics_at: Option<Range<usize>>,
     pub(super) log: LogSettings,
+    pub(super) nitro: NitroSettings,
+    pub(super) nitro_at: Option<Range<usize>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +43,7 @@ pub(super) struct Chain {
     pub(super) id: At<ChainId>,
     pub(super) format: PublicKeyFormat,
     pub(super) extensions: SignExtensions,
-    pub(super) state: At<FilePath>,
+    pub(super) state: At<State>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +58,14 @@ pub(super) struct SoftKey {
     pub(super) key_type: KeyType,
     pub(super) format: KeyFormat,
     pub(super) algorithm: Option<Algorithm>,
-    pub(super) file: At<FilePath>,
+    pub(super) source: At<Source>,
+}
+
+/// Where a [[providers.softsign]] key comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(FilePath),
+    Kms(Arc<KmsKey>),
 }
 
 #[derive(Debug)]
@@ -60,7 +73,7 @@ pub(super) struct Validator {
     pub(super) at: Range<usize>,
     pub(super) chain_id: At<ChainId>,
     pub(super) address: At<Endpoint>,
-    pub(super) secret_key: Option<At<FilePath>>,
+    pub(super) identity: Option<At<Identity>>,
     pub(super) reconnect: bool,
     pub(super) timeout: Duration,
     pub(super) max_height: Option<Height>,
@@ -86,7 +99,14 @@ pub(super) fn read(table: &DeTable<'_>, folder: &Path, notes: &mut Collector) ->
         let Some(mut fields) = root.open("validator", &schema::VALIDATOR, found) else { continue };
         raw.validators.extend(read_validator(&mut fields, folder));
     }
-    raw.metrics = root.table("metrics", &schema::METRICS).and_then(|mut fields| outside::read_metrics(&mut fields));
+    if let Some(mut fields) = root.table("metrics", &schema::METRICS) {
+        raw.metrics_at = Some(fields.at());
+        raw.metrics = outside::read_metrics(&mut fields);
+    }
+    if let Some(mut fields) = root.table("nitro", &schema::NITRO) {
+        raw.nitro_at = Some(fields.at());
+        raw.nitro = vsock::read_nitro(&mut fields);
+    }
     raw.log = root.table("log", &schema::LOG).map(|mut fields| outside::read_log(&mut fields)).unwrap_or_default();
     raw
 }
@@ -104,21 +124,36 @@ fn read_chain(fields: &mut Fields<'_, '_>, folder: &Path, declared: &mut Vec<At<
         Some(_) => fields.table("key_format", &schema::CHAIN_KEY_FORMAT).and_then(|mut inner| read_format(&mut inner)),
     };
     let extensions = read_extensions(fields);
-    let written = path(fields, "state_file", folder);
+    let written = read_state(fields, folder);
     let id = id?;
     let state = match written {
         Some(state) => state,
-        None if fields.has("state_file") => return None,
+        None if fields.has("state_file") || fields.has("state_vsock_port") => return None,
         None => {
             // tmkms 0.15, src/chain.rs.
             let name = format!("{}_priv_validator_state.json", id.value);
-            At { value: FilePath::new(Path::new(&name), folder), at: section }
+            if id.value.as_str().contains('/') {
+                let help = "the default file name is made from the chain id, and this one has a slash in it";
+                fields.missing("state_file", help);
+            }
+            At { value: State::File(FilePath::new(Path::new(&name), folder)), at: section }
         }
     };
-    if id.value.as_str().contains('/') && !fields.has("state_file") {
-        fields.missing("state_file", "the default file name is made from the chain id, and this one has a slash in it");
-    }
     Some(Chain { id, format: format?, extensions, state })
+}
+
+fn read_state(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<State>> {
+    let file = path(fields, "state_file", folder);
+    let port = vsock::read_port(fields, "state_vsock_port");
+    if let (Some(_), Some(At { at, .. })) = (&file, &port) {
+        let message =
+            "`state_file` and `state_vsock_port` in [[chain]] exclude each other: a record lives in one place";
+        let help =
+            "in an enclave only `state_vsock_port` works: give the file to `tmkms nitro persist -s FILE` on the parent";
+        fields.fault(at, message, help);
+    }
+    let port = port.map(|At { value, at }| At { value: State::Vsock { port: value }, at });
+    port.or(file.map(|At { value, at }| At { value: State::File(value), at }))
 }
 
 fn read_extensions(fields: &mut Fields<'_, '_>) -> SignExtensions {
@@ -176,18 +211,54 @@ fn read_key(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<SoftKey> {
     let formats = [KeyFormat::Base64, KeyFormat::Json, KeyFormat::Raw].map(|format| (format.name(), format));
     let format = fields.choice("key_format", &formats);
     let algorithms = [Algorithm::Ed25519, Algorithm::Secp256k1].map(|algorithm| (algorithm.name(), algorithm));
-    let algorithm = fields.choice("algorithm", &algorithms);
-    let file = path(fields, "path", folder);
-    if !fields.has("path") && !fields.has("encrypted_key_b64") {
-        fields.missing("path", "make a key with `tmkms softsign keygen -t consensus PATH`");
-    }
+    let algorithm = fields.choice("algorithm", &algorithms).map(|found| found.value);
+    let source = read_source(fields, folder, algorithm.unwrap_or_default());
     Some(SoftKey {
         chain_ids: chain_ids?,
         key_type: key_type.map_or(KeyType::Consensus, |found| found.value),
         format: format.map_or(KeyFormat::Base64, |found| found.value),
-        algorithm: algorithm.map(|found| found.value),
-        file: file?,
+        algorithm,
+        source: source?,
     })
+}
+
+fn read_source(fields: &mut Fields<'_, '_>, folder: &Path, algorithm: Algorithm) -> Option<At<Source>> {
+    let file = path(fields, "path", folder);
+    let public_key = kms_key::public_key(fields, algorithm);
+    let released = kms_key::read(fields, "encrypted_key_b64", algorithm, public_key);
+    let (has_file, has_ciphertext) = (fields.has("path"), fields.has("encrypted_key_b64"));
+    if !has_ciphertext {
+        kms_key::refuse_without(fields, "public_key", "encrypted_key_b64");
+        kms_key::refuse_without(fields, "envelope", "encrypted_key_b64");
+    }
+    check_envelope(fields);
+    match (has_file, has_ciphertext) {
+        (true, true) => {
+            let at = fields.value("encrypted_key_b64").map(toml::Spanned::span).unwrap_or_default();
+            let message =
+                "`path` and `encrypted_key_b64` in [[providers.softsign]] exclude each other: one key, one place";
+            fields.fault(&at, message, "remove `path` for an enclave, or `encrypted_key_b64` to sign on this host");
+        }
+        (false, false) => fields.missing(
+            "path",
+            "make a key with `tmkms softsign keygen -t consensus PATH`; for an enclave write encrypted_key_b64",
+        ),
+        (false, true) if fields.has("key_format") => {
+            let at = fields.value("key_format").map(toml::Spanned::span).unwrap_or_default();
+            let message =
+                "`key_format` in [[providers.softsign]] goes with `path`: the form of what KMS decrypts is recognised";
+            fields.fault(&at, message, "remove it");
+        }
+        _ => {}
+    }
+    let released = released.map(|At { value, at }| At { value: Source::Kms(value), at });
+    released.or(file.map(|At { value, at }| At { value: Source::File(value), at }))
+}
+
+fn check_envelope(fields: &mut Fields<'_, '_>) {
+    let Some(At { value: true, at }) = fields.choice("envelope", &[("kms", false), ("data-key", true)]) else { return };
+    let message = "`envelope` in [[providers.softsign]]: \"data-key\" is not supported in this version";
+    fields.fault(&at, message, "encrypt the key with KMS itself, which takes 4096 bytes, and write envelope = \"kms\"");
 }
 
 fn chain_ids(fields: &mut Fields<'_, '_>) -> Option<Vec<At<ChainId>>> {
@@ -217,7 +288,7 @@ fn read_validator(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Validato
     let chain_id =
         fields.required_text("chain_id", "name one of the [[chain]] ids").and_then(|id| chain_id(fields, id));
     let address = read_address(fields, folder);
-    let secret_key = path(fields, "secret_key", folder);
+    let identity = read_identity(fields, folder);
     let reconnect = fields.flag("reconnect").is_none_or(|flag| flag.value);
     let timeout = read_timeout(fields);
     let max_height = read_max_height(fields);
@@ -226,7 +297,7 @@ fn read_validator(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Validato
         at: fields.at(),
         chain_id: chain_id?,
         address: address?,
-        secret_key,
+        identity,
         reconnect,
         timeout,
         max_height,
@@ -253,16 +324,28 @@ fn read_timeout(fields: &mut Fields<'_, '_>) -> Duration {
     timeout.min(MAX_TIMEOUT)
 }
 
-fn read_address(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<Endpoint>> {
-    let help = "write addr = \"unix:///path/to/socket\" or addr = \"tcp://host:port\", the node's priv_validator_laddr";
-    if let Some(DeValue::Table(_)) = fields.value("addr").map(Spanned::get_ref) {
-        let at = fields.value("addr").map(Spanned::span).unwrap_or_default();
-        let message =
-            "`addr` in [[validator]]: a vsock port needs the enclave build, which this version does not have yet";
-        fields.fault(&at, message, help);
-        return None;
+fn read_identity(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<Identity>> {
+    let file = path(fields, "secret_key", folder);
+    let released = kms_key::read(fields, "identity_key_b64", Algorithm::Ed25519, None);
+    if let (Some(_), Some(At { at, .. })) = (&file, &released) {
+        let message = "`secret_key` and `identity_key_b64` in [[validator]] exclude each other: one key, one place";
+        fields.fault(at, message, "remove one of the two");
     }
+    let released = released.map(|At { value, at }| At { value: Identity::Kms(value), at });
+    released.or(file.map(|At { value, at }| At { value: Identity::File(value), at }))
+}
+
+fn read_address(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<Endpoint>> {
+    if let Some(DeValue::Table(_)) = fields.value("addr").map(toml::Spanned::get_ref) {
+        return vsock::read_address(fields);
+    }
+    let help = "write addr = \"unix:///path/to/socket\" or addr = \"tcp://host:port\", the node's priv_validator_laddr; in an \
+                enclave addr = { port = N }, the port of `tmkms nitro proxy`";
     let At { value, at } = fields.required_text("addr", help)?;
+    if let Some(flag) = fields.flag("secret_connection") {
+        let message = "`secret_connection` in [[validator]] goes with addr = { port = N }: tcp:// is always encrypted, unix:// never";
+        fields.fault(&flag.at, message, "remove it");
+    }
     match address::parse(value, folder) {
         Ok(value) => Some(At { value, at }),
         Err((message, help)) => {

@@ -1,6 +1,6 @@
 //! Every name that a `tmkms.toml` may hold, as data: what is read, and what is refused by name and why.
 //!
-//! The names are those of tmkms 0.15.0 (`src/config/` there), those that the enclave build will use, and ours.
+//! The names are those of tmkms 0.15.0 (`src/config/` there), those of its descendants for enclaves, and ours.
 
 /// What happens to a key that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,6 @@ const fn refused(name: &'static str, reason: &'static str, help: &'static str) -
     Key { name, rule: Rule::Refused { reason, help } }
 }
 
-const fn enclave(name: &'static str) -> Key {
-    refused(name, "needs the enclave build, which this version does not have yet", "remove it to sign on this host")
-}
-
 const TX: &str = "transactions are not signed here (tmkms itself removed this in 0.13)";
 const TX_HELP: &str = "remove the section; this signer signs votes and proposals only";
 const HARDWARE_HELP: &str = "use [[providers.softsign]], or stay with tmkms for this key";
@@ -65,7 +61,7 @@ pub(crate) static ROOT: Section = Section {
         read("validator"),
         read("metrics"),
         read("log"),
-        enclave("nitro"),
+        read("nitro"),
         refused("transaction", TX, TX_HELP),
         refused("tx_signer", TX, TX_HELP),
     ],
@@ -84,7 +80,7 @@ pub(crate) static CHAIN: Section = Section {
              tmkms 0.15 never reads its command's output)",
             "remove it; to raise a record by hand use `tmkms state repair --height H`",
         ),
-        enclave("state_vsock_port"),
+        read("state_vsock_port"),
     ],
 };
 
@@ -103,11 +99,22 @@ pub(crate) static VALIDATOR: Section = Section {
         read("timeout"),
         read("max_height"),
         read("protocol_version"),
-        enclave("secret_connection"),
-        enclave("identity_key_b64"),
-        enclave("aws_region"),
+        read("secret_connection"),
+        read("identity_key_b64"),
+        read("aws_region"),
+        read("kms_key_arn"),
+        read("encryption_context"),
+        read("credentials"),
     ],
 };
+
+pub(crate) static ADDRESS: Section = Section { name: "addr of [[validator]]", keys: &[read("port"), read("peer_id")] };
+
+pub(crate) static CREDENTIALS: Section =
+    Section { name: "credentials", keys: &[read("access_key_id"), read("secret_access_key"), read("session_token")] };
+
+pub(crate) static NITRO: Section =
+    Section { name: "[nitro]", keys: &[read("kms_proxy_port"), read("allow_debug"), read("log_level")] };
 
 pub(crate) static PROVIDERS: Section = Section {
     name: "[providers]",
@@ -127,13 +134,13 @@ pub(crate) static SOFTSIGN: Section = Section {
         read("key_format"),
         read("algorithm"),
         read("path"),
-        enclave("encrypted_key_b64"),
-        enclave("aws_region"),
-        enclave("credentials"),
-        enclave("kms_key_arn"),
-        enclave("encryption_context"),
-        enclave("public_key"),
-        enclave("envelope"),
+        read("encrypted_key_b64"),
+        read("aws_region"),
+        read("credentials"),
+        read("kms_key_arn"),
+        read("encryption_context"),
+        read("public_key"),
+        read("envelope"),
     ],
 };
 
@@ -143,8 +150,19 @@ pub(crate) static LOG: Section = Section { name: "[log]", keys: &[read("format")
 
 /// Every section, for the tests that hold the documents against it.
 #[cfg(test)]
-pub(crate) static ALL: [&Section; 8] =
-    [&ROOT, &CHAIN, &CHAIN_KEY_FORMAT, &VALIDATOR, &PROVIDERS, &SOFTSIGN, &METRICS, &LOG];
+pub(crate) static ALL: [&Section; 11] = [
+    &ROOT,
+    &CHAIN,
+    &CHAIN_KEY_FORMAT,
+    &VALIDATOR,
+    &ADDRESS,
+    &CREDENTIALS,
+    &NITRO,
+    &PROVIDERS,
+    &SOFTSIGN,
+    &METRICS,
+    &LOG,
+];
 
 #[cfg(test)]
 mod tests {
@@ -152,6 +170,7 @@ mod tests {
 
     const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
     const EXAMPLE: &str = include_str!("../../../../tmkms.toml.example");
+    const NITRO_EXAMPLE: &str = include_str!("../../../../tmkms-nitro.toml.example");
     const ACCEPTED: &str = include_str!("../../tests/config/accepted.txt");
     const REFUSED: &str = include_str!("../../tests/config/refused.txt");
 
@@ -179,7 +198,8 @@ mod tests {
     #[test]
     fn every_key_that_is_read_is_in_the_example_and_in_a_test_that_accepts_it() {
         for (section, key) in keys().filter(|(_, key)| key.rule == Rule::Read) {
-            assert!(is_written(EXAMPLE, key.name), "{} {}", section.name, key.name);
+            let is_shown = is_written(EXAMPLE, key.name) || is_written(NITRO_EXAMPLE, key.name);
+            assert!(is_shown, "{} {}", section.name, key.name);
             assert!(is_written(ACCEPTED, key.name), "{} {}", section.name, key.name);
         }
     }
@@ -202,6 +222,16 @@ mod tests {
         let faults = crate::config::parse(&on, std::path::Path::new("/etc/tmkms/tmkms.toml")).unwrap_err();
         let messages: Vec<_> = faults.list.iter().map(|fault| fault.message.as_str()).collect();
         assert!(matches!(messages.as_slice(), [only] if only.contains("`max_height` differs")), "{messages:?}");
+    }
+
+    #[test]
+    fn the_enclaves_example_is_good_and_gives_no_warning() {
+        let path = std::path::Path::new("/etc/tmkms/tmkms.toml");
+        let config = crate::config::parse(NITRO_EXAMPLE, path).unwrap();
+        assert_eq!((config.chains.len(), config.warnings.len(), config.needs_credentials()), (2, 0, true));
+        let on: String = NITRO_EXAMPLE.lines().map(|line| format!("{}\n", uncomment(line))).collect();
+        let config = crate::config::parse(&on, path).unwrap();
+        assert!(config.kms_keys()[0].credentials.is_some() && config.warnings.is_empty());
     }
 
     fn uncomment(line: &str) -> &str {

@@ -51,7 +51,7 @@ enum Target {
 
 impl Export {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load()?;
+        let config = self.config.load_for_host(super::WITH_PARENT)?;
         let chain = select_one(&config, self.chain_id.as_deref())?;
         let owner = owner_of(chain)?;
         // Held to the end: what a running signer adds would be missing in the copy.
@@ -74,7 +74,7 @@ impl Export {
     }
 
     fn record(&self, chain: &Chain, owner: &Identity) -> Result<(FileStore, Record), Failure> {
-        let path = &chain.state_file.resolved;
+        let path = chain.state_path();
         let fail = |error| crate::state::failure(chain, self.config.path(), &error);
         let locked = FileStore::open(path, owner).map_err(fail)?;
         let seen = inspect(path).map_err(fail)?;

@@ -66,9 +66,9 @@ struct Found {
 
 impl Import {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load()?;
+        let config = self.config.load_for_host(super::WITH_PARENT)?;
         let chain = select_one(&config, self.chain_id.as_deref())?;
-        let key = *crate::keys::read(&chain.key)?.public_key();
+        let key = *crate::keys::of_chain(chain)?.public_key();
         let owner = crate::keys::identity(chain, &key);
         let found = match self.from {
             Source::Filepv => self.read(Format::FilePv, chain, &key)?,
@@ -173,7 +173,7 @@ impl Import {
     }
 
     fn write(&self, chain: &Chain, owner: &Identity, record: &Record, out: &mut dyn Write) -> Result<(), Failure> {
-        let path = &chain.state_file.resolved;
+        let path = chain.state_path();
         let fail = |error: StateError| crate::state::failure(chain, self.config.path(), &error);
         let lowering = if self.force { Lowering::Allow } else { Lowering::Refuse };
         match FileStore::create(path, owner, record) {

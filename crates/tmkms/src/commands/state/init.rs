@@ -48,10 +48,10 @@ struct Floor {
 
 impl Init {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load()?;
+        let config = self.config.load_for_host(super::WITH_PARENT)?;
         let mut chains = select(&config, self.chain_id.as_deref())?;
         if self.chain_id.is_none() {
-            chains.retain(|chain| chain.state_file.resolved.symlink_metadata().is_err());
+            chains.retain(|chain| chain.state_path().symlink_metadata().is_err());
         }
         if chains.is_empty() {
             writeln!(out, "no state file is missing")?;
@@ -82,12 +82,12 @@ impl Init {
             Some(height) => Record::floor(0, Position::end_of(height)),
             None => Record::never_signed(),
         };
-        FileStore::create(&chain.state_file.resolved, &owner_of(chain)?, &record)
+        FileStore::create(chain.state_path(), &owner_of(chain)?, &record)
             .map_err(|error| crate::state::failure(chain, self.config.path(), &error))
     }
 
     fn say(&self, chain: &Chain, out: &mut dyn Write) -> std::io::Result<()> {
-        let path = chain.state_file.resolved.display();
+        let path = chain.state_path().display();
         match self.floor.height {
             Some(height) => {
                 writeln!(out, "made {path}: nothing at or below height {height} will be signed on {}", chain.id)

@@ -41,14 +41,14 @@ pub struct Repair {
 
 impl Repair {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load()?;
+        let config = self.config.load_for_host(super::WITH_PARENT)?;
         let chain = select_one(&config, self.chain_id.as_deref())?;
         let owner = owner_of(chain)?;
         if self.force {
             confirm(chain, &super::danger(chain, Position::end_of(self.height)), self.yes)?;
         }
         let lowering = if self.force { Lowering::Allow } else { Lowering::Refuse };
-        let path = &chain.state_file.resolved;
+        let path = chain.state_path();
         let replaced = FileStore::repair(path, &owner, self.height, lowering)
             .map_err(|error| crate::state::failure(chain, self.config.path(), &error))?;
         let Some(backup) = replaced.backup else {

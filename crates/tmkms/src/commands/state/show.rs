@@ -34,7 +34,7 @@ pub struct Show {
 
 impl Show {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load()?;
+        let config = self.config.load_for_host(super::WITH_PARENT)?;
         let mut failures = Vec::new();
         let mut shown = Vec::new();
         for chain in select(&config, self.chain_id.as_deref())? {
@@ -54,7 +54,7 @@ impl Show {
 }
 
 fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
-    let path = &chain.state_file.resolved;
+    let path = chain.state_path();
     let mut value = json!({ "chain_id": chain.id.as_str(), "state_file": path.display().to_string() });
     let (seen, problem) = match crate::state::look(chain, owner) {
         Ok(seen) => seen,
@@ -72,7 +72,7 @@ fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
     }
     let error = problem.map(|problem: Problem| {
         value["problem"] = problem.name().into();
-        StateError { path: path.clone(), problem }
+        StateError { path: path.to_owned(), problem }
     });
     (value, error)
 }
