@@ -2,6 +2,11 @@
 //!
 //! Only [`crate::kms`] may put an RSA key into [`AttestationRequest::public_key`]: whoever gets a document with a key
 //! of his own choice in it can have KMS encrypt to that key.
+mod cbor;
+mod device;
+
+pub use device::Device;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

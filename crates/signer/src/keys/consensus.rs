@@ -107,6 +107,14 @@ impl ConsensusKey {
         with_cleared_stack(|| decode::decode(contents, format, algorithm).and_then(|pair| Self::of(&pair)))
     }
 
+    /// Takes a secret's bytes: 32, or for ed25519 also the 64 bytes seed‖public. Whatever they look like, they are that.
+    ///
+    /// # Errors
+    /// The length is none of the algorithm, or the bytes are no secret.
+    pub fn from_secret(secret: &[u8], algorithm: Algorithm) -> Result<Self, Problem> {
+        with_cleared_stack(|| decode::from_bytes(secret, algorithm).and_then(|pair| Self::of(&pair)))
+    }
+
     /// The public key.
     #[must_use]
     pub const fn public_key(&self) -> &PublicKey {

@@ -49,6 +49,14 @@ impl IdentityKey {
         })
     }
 
+    /// Takes a secret's bytes: a seed of 32, or the 64 bytes seed‖public.
+    ///
+    /// # Errors
+    /// It has another length, or its second half is not the public key of the first.
+    pub fn from_secret(secret: &[u8]) -> Result<Self, Problem> {
+        with_cleared_stack(|| decode::from_bytes(secret, Algorithm::Ed25519).map(|pair| Self::of(&pair)))
+    }
+
     /// A new identity that lives as long as this value. A node accepts any.
     ///
     /// # Errors

@@ -1,0 +1,221 @@
+//! kms:Decrypt with a Recipient: asks until there is an answer or the time is over, and opens what it holds.
+use super::answer::{self, Asked, Refusal};
+use super::arn::KeyArn;
+use super::cms::Envelope;
+use super::credentials::Credentials;
+use super::denied::Denied;
+use super::endpoint::Endpoint;
+use super::error::{KmsError, WrongRegion};
+use super::recipient::Recipient;
+use super::region::Region;
+use super::request;
+use super::tls::{self, Dial, Failure};
+use crate::nsm::Nsm;
+use rustls::ClientConfig;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use zeroize::Zeroizing;
+
+/// What is to be decrypted, and what it must be bound to.
+#[derive(Clone, Copy)]
+pub struct DecryptRequest<'a> {
+    /// The key's region: part of the signature. The host is the endpoint's.
+    pub region: &'static Region,
+    /// 1 to [`MAX_CIPHERTEXT_BYTES`](super::MAX_CIPHERTEXT_BYTES) bytes.
+    pub ciphertext: &'a [u8],
+    /// The pinned key: sent, and compared with the answer's.
+    pub key_arn: Option<&'a str>,
+    /// What the ciphertext was bound to when it was made.
+    pub encryption_context: &'a BTreeMap<String, String>,
+}
+
+/// How long to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// One attempt, from dialling to the answer's last byte.
+    pub attempt: Duration,
+    /// All attempts together.
+    pub total: Duration,
+    /// The longest wait after the first throttled attempt; it doubles.
+    pub first_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempt: Duration::from_secs(10),
+            total: Duration::from_secs(30),
+            first_wait: Duration::from_millis(200),
+        }
+    }
+}
+
+/// The longest wait between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// A client of one KMS. One connection per call.
+pub struct Client {
+    endpoint: Endpoint,
+    dial: Dial,
+    tls: Result<Arc<ClientConfig>, rustls::Error>,
+    limits: Limits,
+}
+
+impl Client {
+    /// A client of that KMS; `dial` opens a stream to the parent's proxy within a time.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, dial: Dial) -> Self {
+        let tls = tls::config(endpoint.roots());
+        Self { endpoint, dial, tls, limits: Limits::default() }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Has KMS decrypt a ciphertext for this enclave. `now` is the enclave's time, which the signature holds.
+    ///
+    /// # Errors
+    /// See [`KmsError`]: each with its remedy.
+    pub fn decrypt(
+        &self,
+        nsm: &dyn Nsm,
+        recipient: &Recipient,
+        credentials: &Credentials,
+        wanted: &DecryptRequest<'_>,
+        now: SystemTime,
+    ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
+        check(credentials, wanted)?;
+        let call = Call { client: self, nsm, recipient, credentials, wanted };
+        let started = Instant::now();
+        let deadline = started + self.limits.total;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match call.attempt(now + started.elapsed(), deadline) {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(Attempt::Final(error)) => return Err(error),
+                Err(Attempt::Throttled) => KmsError::Throttled { attempts, waited: started.elapsed() },
+                Err(Attempt::Unavailable(error)) => error,
+            };
+            let wait = self.wait(attempts);
+            if Instant::now() + wait >= deadline {
+                return Err(error);
+            }
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// Exponential backoff with full jitter.
+    fn wait(&self, attempts: u32) -> Duration {
+        let longest = self.limits.first_wait.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(MAX_WAIT);
+        let mut random = [0; 2];
+        // Without randomness the longest wait is as good.
+        let share = aws_lc_rs::rand::fill(&mut random).map_or(u16::MAX, |()| u16::from_le_bytes(random));
+        longest.mul_f64(f64::from(share) / f64::from(u16::MAX))
+    }
+}
+
+fn check(credentials: &Credentials, wanted: &DecryptRequest<'_>) -> Result<(), KmsError> {
+    if let Some(what) = credentials.fault() {
+        return Err(KmsError::UnusableCredentials { what });
+    }
+    if !(1..=super::MAX_CIPHERTEXT_BYTES).contains(&wanted.ciphertext.len()) {
+        return Err(KmsError::CiphertextLength { got_bytes: wanted.ciphertext.len() });
+    }
+    let Some(arn) = wanted.key_arn else { return Ok(()) };
+    let key = KeyArn::parse(arn).map_err(KmsError::InvalidKeyArn)?.region.to_owned();
+    let asked = wanted.region.name();
+    if key == asked { Ok(()) } else { Err(KmsError::WrongRegion(WrongRegion::Key { asked, key })) }
+}
+
+struct Call<'a> {
+    client: &'a Client,
+    nsm: &'a dyn Nsm,
+    recipient: &'a Recipient,
+    credentials: &'a Credentials,
+    wanted: &'a DecryptRequest<'a>,
+}
+
+enum Attempt {
+    Final(KmsError),
+    Throttled,
+    Unavailable(KmsError),
+}
+
+impl From<KmsError> for Attempt {
+    fn from(error: KmsError) -> Self {
+        if matches!(error, KmsError::Unavailable { .. }) { Self::Unavailable(error) } else { Self::Final(error) }
+    }
+}
+
+impl Call<'_> {
+    /// One document, one connection, one question.
+    fn attempt(&self, time: SystemTime, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, Attempt> {
+        let endpoint = &self.client.endpoint;
+        let document = self.recipient.document(self.nsm, self.wanted.ciphertext).map_err(KmsError::Nsm)?;
+        let request = request::decrypt(self.wanted, endpoint.host(), &document, self.credentials, time);
+        let config = self.client.tls.as_ref().map_err(|error| self.tls_error(error))?;
+        let deadline = deadline.min(Instant::now() + self.client.limits.attempt);
+        let response = tls::exchange(&self.client.dial, config, endpoint.host(), &request, deadline)
+            .map_err(|failure| self.failure(&failure))?;
+        let asked = Asked { region: self.wanted.region, host: endpoint.host(), key_arn: self.wanted.key_arn, time };
+        let bytes = answer::envelope(&response, &asked).map_err(|refusal| self.refused(refusal))?;
+        let envelope = Envelope::parse(&bytes)
+            .map_err(|_| KmsError::Malformed("CiphertextForRecipient is not KMS's CMS envelope"))?;
+        Ok(self.recipient.open(envelope)?)
+    }
+
+    fn failure(&self, failure: &Failure) -> KmsError {
+        let (host, port) = (self.client.endpoint.host().to_owned(), self.client.endpoint.proxy_port());
+        match failure {
+            Failure::NoRoute(error) => KmsError::NoRoute { host, port, reason: reason(error) },
+            Failure::Tls(error) => self.tls_error(error),
+            Failure::Broken(error) => KmsError::Interrupted { host, reason: reason(error) },
+            Failure::Malformed(what) => KmsError::Malformed(what),
+        }
+    }
+
+    fn tls_error(&self, error: &rustls::Error) -> KmsError {
+        KmsError::Tls { host: self.client.endpoint.host().to_owned(), reason: super::shown(&error.to_string(), 300) }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Attempt {
+        match refusal {
+            Refusal::Throttled => Attempt::Throttled,
+            Refusal::Denied(message) => {
+                // The refusal is the news: registers that cannot be read only leave its remedy shorter.
+                let pcrs = self.nsm.pcrs().unwrap_or_default();
+                let denied = Denied::new(self.without_secrets(message), &pcrs, self.wanted.region.name());
+                Attempt::Final(KmsError::AccessDenied(Box::new(denied)))
+            }
+            Refusal::Other(KmsError::KeyUnusable { code, message }) => {
+                Attempt::Final(KmsError::KeyUnusable { code, message: self.without_secrets(message) })
+            }
+            Refusal::Other(KmsError::Refused { code, message }) => {
+                Attempt::Final(KmsError::Refused { code, message: self.without_secrets(message) })
+            }
+            Refusal::Other(error) => error.into(),
+        }
+    }
+
+    /// KMS's words, unless they repeat what must not be shown.
+    fn without_secrets(&self, message: String) -> String {
+        if self.credentials.are_in(&message) || request::repeats_ciphertext(&message, self.wanted.ciphertext) {
+            return "(its words repeat the request and are left out)".to_owned();
+        }
+        message
+    }
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "it hung up".to_owned(),
+        std::io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => super::shown(&error.to_string(), 300),
+    }
+}
