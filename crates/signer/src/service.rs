@@ -99,8 +99,23 @@ impl Service {
         connections: Vec<ConnectionSettings>,
         timing: Timing,
     ) -> Result<Self, StartError> {
+        let service = Self::hold(parent, connections, timing)?;
+        service.release();
+        Ok(service)
+    }
+
+    /// As [`Service::start_from`], but no connection is dialled before [`Service::release`]: so that several services
+    /// begin together, or not at all.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub fn hold(
+        parent: Option<&Parent>,
+        connections: Vec<ConnectionSettings>,
+        timing: Timing,
+    ) -> Result<Self, StartError> {
         check(&connections)?;
-        let stop = Stop::new();
+        let stop = Stop::held();
         for (running, settings) in connections.into_iter().enumerate() {
             if let Err(error) = Worker::new(parent.cloned(), settings, timing, stop.clone()).spawn() {
                 stop.stop();
@@ -108,6 +123,11 @@ impl Service {
             }
         }
         Ok(Self { stop })
+    }
+
+    /// Lets a service begin that was held.
+    pub fn release(&self) {
+        self.stop.release();
     }
 
     /// A handle that stops this service, for whoever waits for signals.
@@ -183,6 +203,7 @@ impl Worker {
 
     /// Dials and serves, and dials again. `_running` is dropped at the very end.
     fn run(mut self, _running: Running) {
+        self.stop.wait_for_release();
         while !self.stop.is_set() {
             let had_session = match catch_unwind(AssertUnwindSafe(|| self.serve_once())) {
                 Ok(Ok(())) => true,

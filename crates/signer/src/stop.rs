@@ -22,6 +22,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     is_set: bool,
+    /// Threads wait before their first dial.
+    is_held: bool,
     sockets: HashMap<u64, Socket>,
     next_socket: u64,
     threads: usize,
@@ -41,6 +43,24 @@ impl Stop {
         self.0.is_set.store(true, SeqCst);
         state.sockets.values().for_each(Socket::stop_reading);
         self.0.changed.notify_all();
+    }
+
+    /// A handle whose threads wait until [`Stop::release`].
+    pub(crate) fn held() -> Self {
+        let stop = Self::new();
+        stop.lock().is_held = true;
+        stop
+    }
+
+    /// Lets threads begin that were held.
+    pub(crate) fn release(&self) {
+        self.lock().is_held = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until threads may begin, or until it is set.
+    pub(crate) fn wait_for_release(&self) {
+        self.wait_until(None, |state| state.is_set || !state.is_held);
     }
 
     /// Whether it was set.

@@ -3,9 +3,13 @@ use crate::fixture::{Signer, one, settings, test_key, test_secret};
 use crate::node::Listener;
 use crate::store::Mood;
 use crate::wire::{self, PRECOMMIT, PREVOTE, vote};
+use ::wire::endpoint::Parent;
 use signer::connection::Socket;
 use signer::keys::IdentityKey;
-use signer::{Connection, ConnectionSettings, End, NodeLog, STACK_BYTES, Service, Session, StartError, Stop, Timing};
+use signer::secret_connection::{PeerId, SecretStream};
+use signer::{
+    Connection, ConnectionSettings, End, Endpoint, NodeLog, STACK_BYTES, Service, Session, StartError, Stop, Timing,
+};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::thread;
@@ -35,6 +39,54 @@ fn a_session_needs_less_than_half_of_its_stack() {
     node.ask_vote("stack-1", vote(PREVOTE, 1, 0, 1)).unwrap_err();
     drop(node);
     assert!(matches!(session.unwrap().join().unwrap(), End::Closed));
+}
+
+#[test]
+fn a_service_that_is_held_dials_nobody_before_it_is_released_and_can_be_given_up() {
+    let listener = Listener::unix();
+    let mut signer = Signer::new();
+    let settings = |signer: &mut Signer| ConnectionSettings {
+        validator: signer.chain(settings("held-1", 1)).validator,
+        endpoint: listener.address().parse().unwrap(),
+        identity: None,
+        reconnect: true,
+    };
+    let given_up = Service::hold(None, vec![settings(&mut signer)], Timing::default()).unwrap();
+    let held = Service::hold(None, vec![settings(&mut signer)], Timing::default()).unwrap();
+    assert!(given_up.finish(Duration::ZERO));
+    assert!(listener.try_accept_raw(Duration::from_millis(100)).is_none());
+    held.release();
+    listener.accept().ask_vote("held-1", vote(PREVOTE, 1, 0, 1)).unwrap();
+    assert!(held.finish(Duration::from_secs(5)));
+}
+
+/// What an enclave dials: a port of its parent, where another program forwards to the node.
+#[test]
+fn a_port_of_the_parent_is_dialled_raw_and_as_a_secret_connection() {
+    let listener = Listener::unix();
+    let path = std::path::PathBuf::from(listener.address().strip_prefix("unix://").unwrap());
+    let parent = Parent::Unix { base: path.with_file_name("vm") };
+    std::os::unix::fs::symlink(&path, path.with_file_name("vm_5000")).unwrap();
+    let mut signer = Signer::new();
+    let validator = signer.chain(settings("vsock-1", 1)).validator;
+    let endpoint = Endpoint::Vsock { port: 5000, secret: false, peer_id: None };
+    let connection = ConnectionSettings { validator, endpoint: endpoint.clone(), identity: None, reconnect: true };
+    let service = Service::start_from(Some(&parent), vec![connection], Timing::default()).unwrap();
+    listener.accept().ask_vote("vsock-1", vote(PREVOTE, 1, 0, 1)).unwrap();
+    assert!(service.finish(Duration::from_secs(5)));
+    assert_eq!(Socket::dial(&endpoint, Duration::from_secs(1)).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+
+    let secret = Endpoint::Vsock { port: 5000, secret: true, peer_id: None };
+    let served = thread::spawn(move || {
+        let socket = Socket::dial_from(Some(&parent), &secret, Duration::from_secs(5)).unwrap();
+        let identity = IdentityKey::random().ok().unwrap();
+        Connection::over(socket, &secret, Some(&identity), &Timing::default()).map(|connection| connection.peer())
+    });
+    let node = IdentityKey::random().ok().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let stream = SecretStream::handshake(listener.accept_raw(), &node, None, until).unwrap();
+    assert_eq!(served.join().unwrap().unwrap(), Some(PeerId::of(&node.public_bytes())));
+    drop(stream);
 }
 
 #[test]
