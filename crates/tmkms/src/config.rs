@@ -16,6 +16,7 @@ mod nitro;
 mod outside;
 mod raw;
 mod schema;
+mod syntax;
 mod vsock;
 
 pub use fault::{Fault, Faults, Place};
@@ -184,15 +185,13 @@ pub enum LogLevel {
 /// are relative to.
 ///
 /// # Errors
-/// Every fault of the text, sorted by place. If it is not TOML at all, only that.
+/// Every fault of the text, sorted by place. If it is not TOML at all, only that, up to where it stops being TOML.
 pub fn parse(text: &str, path: &Path) -> Result<Config, Faults> {
     let mut notes = fault::Collector::default();
     let folder = path.parent().unwrap_or(Path::new(""));
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        for error in errors {
-            notes.fault(&error.span().unwrap_or_default(), format!("not TOML: {}", error.message()), "");
-        }
+        syntax::note(errors, text, &mut notes);
         // The file is not read further: what could be recovered of it would only give misleading faults.
         let list = notes.finish(text, path)?;
         return Err(Faults { path: path.to_owned(), list });

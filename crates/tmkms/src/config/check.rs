@@ -62,7 +62,12 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
             unix @ Endpoint::Unix { .. } => unix,
         };
         if let Some(other) = seen.insert(listener.to_string(), &validator.chain_id.value) {
-            let message = format!("{listener} is configured twice (for {other} and {})", validator.chain_id.value);
+            let chain = &validator.chain_id.value;
+            let message = if other == chain {
+                format!("{listener} is configured twice for {chain}")
+            } else {
+                format!("{listener} is configured for {other} and for {chain}")
+            };
             notes.fault(at, message, "a node takes one signer connection: remove one of the two [[validator]]");
         }
         check_identity(validator, notes);

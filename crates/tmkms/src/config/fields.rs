@@ -68,8 +68,12 @@ impl<'a, 'n> Fields<'a, 'n> {
     }
 
     fn wrong_type(&mut self, key: &str, expected: &str, found: &Spanned<DeValue<'_>>) {
+        self.wrong_type_with(key, expected, found, "");
+    }
+
+    fn wrong_type_with(&mut self, key: &str, expected: &str, found: &Spanned<DeValue<'_>>, help: &str) {
         let message = format!("`{key}` in {}: expected {expected}, got {}", self.section.name, kind(found.get_ref()));
-        self.notes.fault(&found.span(), message, "");
+        self.notes.fault(&found.span(), message, help);
     }
 
     pub(crate) fn text(&mut self, key: &str) -> Option<At<&'a str>> {
@@ -162,10 +166,21 @@ impl<'a, 'n> Fields<'a, 'n> {
         section: &'static Section,
         found: &'a Spanned<DeValue<'a>>,
     ) -> Option<Fields<'a, '_>> {
+        self.open_or(key, section, found, "")
+    }
+
+    /// The same with a remedy, for where an operator may well write something else.
+    pub(crate) fn open_or(
+        &mut self,
+        key: &str,
+        section: &'static Section,
+        found: &'a Spanned<DeValue<'a>>,
+        help: &str,
+    ) -> Option<Fields<'a, '_>> {
         match found.get_ref() {
             DeValue::Table(table) => Some(Fields::new(section, table, found.span(), self.notes)),
             _ => {
-                self.wrong_type(key, "a table", found);
+                self.wrong_type_with(key, "a table", found, help);
                 None
             }
         }

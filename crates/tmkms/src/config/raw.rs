@@ -121,7 +121,9 @@ fn read_chain(fields: &mut Fields<'_, '_>, folder: &Path, declared: &mut Vec<At<
             fields.missing("key_format", "for a chain of your own: key_format = { type = \"hex\" }");
             None
         }
-        Some(_) => fields.table("key_format", &schema::CHAIN_KEY_FORMAT).and_then(|mut inner| read_format(&mut inner)),
+        Some(found) => fields
+            .open_or("key_format", &schema::CHAIN_KEY_FORMAT, found, key_format_help(found.get_ref()))
+            .and_then(|mut inner| read_format(&mut inner)),
     };
     let extensions = read_extensions(fields);
     let written = read_state(fields, folder);
@@ -154,6 +156,18 @@ fn read_state(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<At<State>> {
     }
     let port = port.map(|At { value, at }| At { value: State::Vsock { port: value }, at });
     port.or(file.map(|At { value, at }| At { value: State::File(value), at }))
+}
+
+/// The table to write where something else stands.
+fn key_format_help(found: &DeValue<'_>) -> &'static str {
+    match found {
+        DeValue::String(name) if name == "hex" => "write key_format = { type = \"hex\" }",
+        DeValue::String(name) if name == "cosmos-json" => "write key_format = { type = \"cosmos-json\" }",
+        _ => {
+            "write key_format = { type = \"bech32\", account_key_prefix = \"cosmospub\", consensus_key_prefix = \
+             \"cosmosvalconspub\" } with the chain's own prefixes, or key_format = { type = \"hex\" }"
+        }
+    }
 }
 
 fn read_extensions(fields: &mut Fields<'_, '_>) -> SignExtensions {
