@@ -341,10 +341,15 @@ fn json_that_is_no_key_file_is_refused_without_quoting_it() {
     let twice = TEST_JSON.replace("\"last_height\": \"0\"", &format!("\"address\": \"{TEST_JSON_SECRET}\""));
     let torn = &TEST_JSON[..TEST_JSON.len() - 20];
     let trailing = format!("{TEST_JSON}{TEST_JSON}");
-    for json in [no_object.as_str(), &twice, torn, &trailing, "{}x", "{\"priv_key\":7}"] {
+    for json in [torn, &trailing, "{}x", "not a key"] {
         let problem = refused(json, KeyFormat::Json, None);
         assert!(matches!(problem, Problem::JsonSyntax { .. }), "{problem}");
-        says(&problem.to_string(), &["line ", "column ", "priv_validator_key.json"]);
+        says(&problem.to_string(), &["line ", "column ", "it is not JSON", "priv_validator_key.json"]);
+    }
+    for json in [no_object.as_str(), &twice, "{\"priv_key\":7}", "[]"] {
+        let problem = refused(json, KeyFormat::Json, None);
+        assert!(matches!(problem, Problem::JsonShape { .. }), "{problem}");
+        says(&problem.to_string(), &["line ", "column ", "it is not a priv_validator_key.json"]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a command did not do its work: what is wrong, what to do about it, and the exit code.
 use crate::config::LoadError;
+use crate::permissions::{self, Readers};
 use std::io;
 
 /// The exit codes, as `tmkms --help` documents them.
@@ -54,10 +55,16 @@ impl Failure {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         let problems = match &error {
-            LoadError::Unreadable { .. } => vec![Problem {
-                message: error.to_string(),
-                help: "name the file with -c FILE or TMKMS_CONFIG_FILE, or make one with `tmkms init PATH`".to_owned(),
-            }],
+            LoadError::Unreadable { path, kind, .. } => {
+                let help = match kind {
+                    io::ErrorKind::PermissionDenied => permissions::help(path, Readers::Anybody),
+                    io::ErrorKind::NotFound => {
+                        "name the file with -c FILE or TMKMS_CONFIG_FILE, or make one with `tmkms init PATH`".to_owned()
+                    }
+                    _ => "name the configuration's file with -c FILE or TMKMS_CONFIG_FILE".to_owned(),
+                };
+                vec![Problem { message: error.to_string(), help }]
+            }
             LoadError::Faulty(faults) => faults
                 .list
                 .iter()

@@ -1,9 +1,9 @@
 //! The keys that a configuration names, read and held against each other.
-use crate::commands::softsign;
 use crate::config::{Chain, Config, Key, KeyFile};
 use crate::failure::{Exit, Failure};
+use crate::permissions;
 use guard::Identity;
-use signer::keys::{ConsensusKey, IdentityKey, PublicKey, check_roles};
+use signer::keys::{ConsensusKey, IdentityKey, KeyFileError, Problem, PublicKey, check_roles};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,28 @@ pub(crate) struct Keys {
 
 /// Reads one chain's key.
 pub(crate) fn read(file: &KeyFile) -> Result<ConsensusKey, Failure> {
-    ConsensusKey::read(&file.file.resolved, file.format, file.algorithm).map_err(|error| softsign::failure(&error))
+    let read = ConsensusKey::read(&file.file.resolved, file.format, file.algorithm);
+    read.map_err(|error| unreadable("`path` in [[providers.softsign]]", &error))
+}
+
+/// A key file's trouble as that of the setting that names it. The text of each problem ends with its remedy, but for
+/// permissions.
+fn unreadable(setting: &str, error: &KeyFileError) -> Failure {
+    let help = permissions::help_for_key(error).unwrap_or_default();
+    Failure::new(Exit::Key, format!("{setting}: {error}"), help)
+}
+
+/// An identity key has one form, and no setting names it.
+fn unreadable_identity(error: &KeyFileError) -> Failure {
+    let setting = "`secret_key` in [[validator]]";
+    match error.problem() {
+        Problem::OtherFormat { shape, .. } => {
+            let message = format!("{setting}: key file {}: it looks like {shape}", error.path().display());
+            let help = "an identity key is base64 of a secret: make one with `tmkms softsign keygen -t consensus PATH`";
+            Failure::new(Exit::Key, message, help)
+        }
+        _ => unreadable(setting, error),
+    }
 }
 
 /// Reads one chain's consensus key.
@@ -57,7 +78,7 @@ pub(crate) fn read_all(config: &Config) -> Result<Keys, Vec<Failure>> {
     for path in identity_files(config) {
         match IdentityKey::read(path) {
             Ok(key) => drop(keys.identities.insert(path.to_owned(), Arc::new(key))),
-            Err(error) => failures.push(softsign::failure(&error)),
+            Err(error) => failures.push(unreadable_identity(&error)),
         }
     }
     failures.extend(check(config, &keys));

@@ -11,6 +11,7 @@ mod keys;
 mod listener;
 pub mod logging;
 pub mod networks;
+mod permissions;
 mod state;
 pub mod terminal;
 

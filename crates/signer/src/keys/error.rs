@@ -70,15 +70,17 @@ impl Shape {
             Self::Hex | Self::Pem => None,
         }
     }
+}
 
-    const fn described(self) -> &'static str {
-        match self {
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Base64 => "base64",
             Self::Json => "JSON",
             Self::Raw => "raw bytes",
             Self::Hex => "hexadecimal",
             Self::Pem => "PEM",
-        }
+        })
     }
 }
 
@@ -126,8 +128,15 @@ pub enum Problem {
     },
     /// 96 bytes: tmkms's form of an ed25519 key that came out of a YubiHSM.
     ExpandedKey,
-    /// It is not the JSON of a key file.
+    /// It is not JSON.
     JsonSyntax {
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// It is JSON, but not that of a key file.
+    JsonShape {
         /// Where, from 1.
         line: usize,
         /// Where, from 1.
@@ -229,6 +238,10 @@ impl fmt::Display for Problem {
             ),
             Self::JsonSyntax { line, column } => write!(
                 f,
+                "line {line}, column {column}: it is not JSON; expected a priv_validator_key.json with address, pub_key and priv_key"
+            ),
+            Self::JsonShape { line, column } => write!(
+                f,
                 "line {line}, column {column}: it is not a priv_validator_key.json; expected address, pub_key and priv_key, the latter two with type and value"
             ),
             Self::JsonEscape => f.write_str("it has a backslash; base64, hexadecimal and type names need none: write them plainly"),
@@ -277,7 +290,7 @@ impl fmt::Display for Problem {
 }
 
 fn other_format(f: &mut fmt::Formatter<'_>, format: KeyFormat, shape: Shape) -> fmt::Result {
-    write!(f, "it looks like {}, and is read with `key_format = \"{format}\"`; ", shape.described())?;
+    write!(f, "it looks like {shape}, and is read with `key_format = \"{format}\"`; ")?;
     match shape.format() {
         Some(right) => write!(f, "set `key_format = \"{right}\"`"),
         None => f.write_str("convert it to base64"),

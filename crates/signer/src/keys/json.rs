@@ -52,7 +52,8 @@ pub(super) fn decode(contents: &[u8], algorithm: Option<Algorithm>) -> Result<Ke
 
 /// serde_json's own text may quote values of the file, the secret among them: only the place is kept.
 fn syntax(error: &serde_json::Error) -> Problem {
-    Problem::JsonSyntax { line: error.line(), column: error.column() }
+    let (line, column) = (error.line(), error.column());
+    if error.is_data() { Problem::JsonShape { line, column } } else { Problem::JsonSyntax { line, column } }
 }
 
 fn algorithm_of(type_name: &str) -> Result<Algorithm, Problem> {

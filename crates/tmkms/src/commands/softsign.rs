@@ -3,6 +3,7 @@ mod import;
 mod keygen;
 
 use crate::failure::{Exit, Failure};
+use crate::permissions;
 use clap::{Subcommand, ValueEnum};
 use signer::keys::{Algorithm, KeyFileError, PublicKey};
 use std::io::Write;
@@ -42,9 +43,9 @@ impl From<AlgorithmName> for Algorithm {
     }
 }
 
-/// A key file's trouble as a command's: the text of each problem ends with its remedy.
+/// A key file's trouble as a command's: the text of each problem ends with its remedy, but for permissions.
 pub(crate) fn failure(error: &KeyFileError) -> Failure {
-    Failure::new(Exit::Key, error.to_string(), "")
+    Failure::new(Exit::Key, error.to_string(), permissions::help_for_key(error).unwrap_or_default())
 }
 
 /// Makes a new key file.

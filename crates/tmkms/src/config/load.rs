@@ -1,7 +1,7 @@
 //! Reads the configuration's file, and finds files that stand where tmkms, but not this signer, would look.
 use super::{Config, Fault, Faults, FilePath, Identity, Place, parse};
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// The file's name when nothing else is said; in the working directory.
@@ -22,6 +22,8 @@ pub enum LoadError {
         path: PathBuf,
         /// What the system said, or what is wrong with its bytes.
         reason: String,
+        /// Its kind.
+        kind: ErrorKind,
     },
     /// It was read and has faults.
     Faulty(Faults),
@@ -55,7 +57,7 @@ impl fmt::Display for Misplaced {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, reason } => {
+            Self::Unreadable { path, reason, .. } => {
                 write!(f, "cannot read the configuration {}: {reason}", path.display())
             }
             Self::Faulty(faults) => faults.fmt(f),
@@ -75,13 +77,16 @@ impl std::error::Error for LoadError {}
 /// The file cannot be read, is longer than [`MAX_CONFIG_BYTES`], has faults, or names files that exist only
 /// relative to the working directory.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let unreadable = |reason: String| LoadError::Unreadable { path: path.to_owned(), reason };
-    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let mut text = String::new();
-    file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
-    if text.len() as u64 > MAX_CONFIG_BYTES {
-        return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more")));
+    let unreadable = |reason: String, kind| LoadError::Unreadable { path: path.to_owned(), reason, kind };
+    let failed = |error: std::io::Error| unreadable(error.to_string(), error.kind());
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more"), ErrorKind::InvalidData));
     }
+    let not_text = |_| unreadable("expected text in UTF-8, got other bytes".to_owned(), ErrorKind::InvalidData);
+    let text = String::from_utf8(bytes).map_err(not_text)?;
     let mut config = parse(&text, path).map_err(LoadError::Faulty)?;
     config.warnings.extend(config.chains.iter().filter_map(|chain| second_state(chain.state.file()?)));
     let misplaced = misplaced(&config);

@@ -1,8 +1,8 @@
 //! `tmkms softsign import`: a key from elsewhere into a file of tmkms's form.
 use super::{AlgorithmName, describe, failure};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use clap::{Args, ValueEnum};
-use signer::keys::{Algorithm, KeyFormat};
+use signer::keys::{Algorithm, KeyFileError, KeyFormat, Problem};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -59,8 +59,58 @@ impl Import {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let algorithm = self.algorithm.map(Algorithm::from);
         let imported = signer::keys::import(&self.source, self.format.into(), algorithm, &self.destination);
-        let key = imported.map_err(|error| failure(&error))?;
+        let key = imported.map_err(|error| refused(&error))?;
         describe(&key, &self.destination, out)?;
         Ok(())
     }
+}
+
+/// What is wrong with the source, in this command's words instead of the configuration's.
+fn refused(error: &KeyFileError) -> Failure {
+    let (what, help) = match error.problem() {
+        Problem::Missing => ("it does not exist".to_owned(), "correct the path".to_owned()),
+        Problem::OtherFormat { format, shape } => {
+            let help = match shape.format() {
+                Some(right) => format!("give -f {right}"),
+                None => "convert the secret to base64, and give -f base64".to_owned(),
+            };
+            (format!("it looks like {shape}, and is read with -f {format}"), help)
+        }
+        Problem::Base64 => (
+            "it is not base64".to_owned(),
+            "-f base64 reads the base64 of a secret and nothing else, as tmkms writes it; for CometBFT's \
+             priv_validator_key.json give -f json, for the secret's bytes -f raw"
+                .to_owned(),
+        ),
+        Problem::JsonShape { line, column } => (
+            format!("line {line}, column {column}: it is JSON, but not a priv_validator_key.json"),
+            "expected address, pub_key and priv_key, the latter two with type and value".to_owned(),
+        ),
+        Problem::JsonSyntax { line, column } => (
+            format!("line {line}, column {column}: it is not JSON"),
+            "-f json, the default, reads CometBFT's priv_validator_key.json; for the base64 of a secret, as tmkms writes it, \
+             give -f base64, for the secret's bytes -f raw"
+                .to_owned(),
+        ),
+        Problem::NotAScalar => (
+            "the 32 bytes are no secp256k1 secret: expected a number from 1 to the order of the curve".to_owned(),
+            "if it is an ed25519 key, give --algorithm ed25519".to_owned(),
+        ),
+        Problem::OtherAlgorithm { expected, found } => (
+            format!("the key is of another algorithm: expected {expected}, got {found}"),
+            format!("give --algorithm {found}, or correct the path"),
+        ),
+        Problem::Length { algorithm, got } => {
+            let expected = match algorithm {
+                Algorithm::Ed25519 => "32 or 64",
+                Algorithm::Secp256k1 => "32",
+            };
+            (
+                format!("expected {expected} bytes of a secret of {algorithm}, got {got}"),
+                "take an undamaged copy; -f says how the file is written, --algorithm of what its secret is".to_owned(),
+            )
+        }
+        _ => return failure(error),
+    };
+    Failure::new(Exit::Key, format!("key file {}: {what}", error.path().display()), help)
 }

@@ -4,6 +4,7 @@ use crate::cli::ConfigOption;
 use crate::commands::select_one;
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
+use crate::permissions::{self, Readers::OwnerAlone};
 use clap::{Args, ValueEnum};
 use guard::{Height, Identity, Record};
 use signer::keys::PublicKey;
@@ -116,7 +117,7 @@ impl Import {
     }
 
     fn read_ours(&self, chain: &Chain, owner: &Identity) -> Result<Found, Failure> {
-        let fail = |problem: Problem| self.unfit(problem);
+        let fail = |problem: Problem| self.unfit(chain, &problem);
         let mut seen = inspect(&self.file).map_err(|error| fail(error.problem))?;
         if let Some(problem) = seen.problem.take() {
             return Err(fail(problem));
@@ -132,30 +133,50 @@ impl Import {
             Some(held) => Ok(Found { record: held.record.clone(), notes: Vec::new() }),
             None => {
                 let message = format!("cannot import {}: no record of {} in it", self.file.display(), chain.id);
-                Err(Failure::new(Exit::State, message, ""))
+                Err(Failure::new(Exit::State, message, "name this chain's file"))
             }
         }
     }
 
     /// The remedies of the store's texts are the configured state's; this file is a copy from elsewhere.
-    fn unfit(&self, problem: Problem) -> Failure {
-        let file = self.file.display();
-        let help = match &problem {
-            Problem::Empty => {
-                return Failure::new(Exit::State, format!("cannot import {file}: it is empty"), "copy it again");
-            }
-            Problem::Foreign { format: Some(format) } => {
-                let message = format!("cannot import {file}: it is {format}");
-                return Failure::new(Exit::State, message, format!("write --from {}", format.name()));
-            }
-            Problem::Foreign { format: None } => {
-                let message = format!("cannot import {file}: not a state file of this program");
-                return Failure::new(Exit::State, message, "name what `tmkms state export --to ours` wrote");
-            }
-            _ => "",
+    fn unfit(&self, chain: &Chain, problem: &Problem) -> Failure {
+        let without = || {
+            let on = crate::state::options(chain, self.config.path());
+            let command = if chain.state_path().exists() { "repair" } else { "init" };
+            format!("`tmkms state {command} {on} --height H` with H at or above the chain's height")
         };
-        let error = StateError { path: self.file.clone(), problem };
-        Failure::new(Exit::State, format!("cannot import: {error}"), help)
+        let (what, help) = match problem {
+            Problem::Missing => ("it does not exist".to_owned(), "correct the path".to_owned()),
+            Problem::NotAFile => ("it is not a file".to_owned(), "correct the path".to_owned()),
+            Problem::Foreign { format: Some(format) } => {
+                (format!("it is {format}"), format!("write --from {}", format.name()))
+            }
+            Problem::Foreign { format: None } => (
+                "not a state file of this program".to_owned(),
+                "name what `tmkms state export --to ours` wrote".to_owned(),
+            ),
+            Problem::UnknownVersion { .. } => (
+                "a later version of this program wrote it, or it is damaged".to_owned(),
+                format!(
+                    "take it with `tmkms state export --to filepv` of that version; if it is damaged, {}",
+                    without()
+                ),
+            ),
+            Problem::AnotherChain { expected, found } => (
+                format!("the state of another chain: expected {}, got {}", expected.chain_id, found.chain_id),
+                "name this chain's file, or the file's chain with --chain-id".to_owned(),
+            ),
+            Problem::AnotherKey { expected, found } => (
+                format!("the state of another key: expected public key {}, got {}", expected.pub_key, found.pub_key),
+                format!("name the state that lay beside this key, or run {}", without()),
+            ),
+            Problem::PermissionDenied { error, .. } => (error.to_string(), permissions::help(&self.file, OwnerAlone)),
+            Problem::ReadOnly { doing, error } | Problem::DiskFull { doing, error } | Problem::Io { doing, error } => {
+                (format!("{doing} failed ({error})"), String::new())
+            }
+            problem => (damage(problem), format!("copy it again; if no copy is whole, run {}", without())),
+        };
+        Failure::new(Exit::State, format!("cannot import {}: {what}", self.file.display()), help)
     }
 
     fn refuse_nothing_signed(&self, chain: &Chain, found: &Found) -> Result<(), Failure> {
@@ -194,15 +215,32 @@ impl Import {
     }
 }
 
+/// What is broken in a copy of a state file.
+fn damage(problem: &Problem) -> String {
+    match problem {
+        Problem::Empty => "it is empty".to_owned(),
+        Problem::WrongSize { bytes, .. } => format!("it is damaged: expected 8192 bytes, got {bytes}"),
+        Problem::OneSlotDamaged { slot, bad, survivor } => format!(
+            "it is damaged: slot {slot} does not check out ({bad}); the other one holds {}, which need not be the last that \
+             was signed",
+            super::level(*survivor)
+        ),
+        Problem::BothSlotsDamaged { bad: [first, second] } => {
+            format!("it is damaged: neither slot checks out (slot 1: {first}; slot 2: {second})")
+        }
+        _ => "it is damaged: its two slots contradict each other".to_owned(),
+    }
+}
+
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
     let most = u64::try_from(formats::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(|error| {
-        Failure::new(
-            Exit::State,
-            format!("cannot read {}: {error}", path.display()),
-            "name the other signer's state file",
-        )
+        let help = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => permissions::help(path, OwnerAlone),
+            _ => "name the other signer's state file".to_owned(),
+        };
+        Failure::new(Exit::State, format!("cannot read {}: {error}", path.display()), help)
     })?;
     Ok(bytes)
 }
