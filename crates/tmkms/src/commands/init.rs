@@ -49,6 +49,7 @@ fn network(name: &str) -> Result<&'static Network, String> {
 
 impl Init {
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        self.refuse_repeats()?;
         let file = self.path.join(FILE_NAME);
         if file.symlink_metadata().is_ok() {
             let help = "name another folder, or edit that file; `tmkms config check` checks it";
@@ -74,6 +75,18 @@ impl Init {
         self.next_steps(&file, out)
     }
 
+    /// Two sections of one chain would be refused by every other command.
+    fn refuse_repeats(&self) -> Result<(), Failure> {
+        let ids: Vec<_> = self.networks.iter().map(|network| network.chain_id).collect();
+        for (index, Network { name, chain_id, .. }) in self.networks.iter().enumerate() {
+            if ids[..index].contains(chain_id) {
+                let message = format!("--networks: {name} ({chain_id}) is named twice");
+                return Err(Failure::new(Exit::Usage, message, "name each network once"));
+            }
+        }
+        Ok(())
+    }
+
     fn next_steps(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
         let file = shell_word(&file.display().to_string());
         writeln!(out, "\nnext:\n  edit the `addr` of each [[validator]] in {file}")?;
@@ -96,7 +109,13 @@ impl Init {
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Runtime, format!("cannot {what} {}: {error}", path.display()), "")
+    let help = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "name a folder that this user may make and write to, or run as one who may"
+        }
+        _ => "",
+    };
+    Failure::new(Exit::Runtime, format!("cannot {what} {}: {error}", path.display()), help)
 }
 
 fn make_folder(path: &Path) -> Result<(), Failure> {

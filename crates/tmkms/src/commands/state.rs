@@ -46,11 +46,11 @@ impl State {
 
 /// A height on the command line: from 1 on, because a record of height 0 says that the key has never signed.
 fn height(text: &str) -> Result<Height, String> {
-    let number: i64 = text.parse().map_err(|_| format!("expected a height from 1 to {}, got {text:?}", i64::MAX))?;
-    match Height::try_from(number) {
-        Ok(height) if height > Height::ZERO => Ok(height),
-        Ok(_) => Err("height 0 means that the key has never signed: write --new-validator instead".to_owned()),
-        Err(error) => Err(error.to_string()),
+    let height = text.parse().ok().and_then(|number: i64| Height::try_from(number).ok());
+    match height {
+        Some(height) if height > Height::ZERO => Ok(height),
+        Some(_) => Err("height 0 means that the key has never signed: write --new-validator instead".to_owned()),
+        None => Err(format!("expected a whole number from 1 to {}, the largest height there is", i64::MAX)),
     }
 }
 
