@@ -30,8 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result<(), Failure> {
     let MetricsSettings { listen, unhealthy_after } = settings;
     let fail = |what: &str, error: &io::Error| {
-        let help = "free the port, or name another one as `listen` in [metrics]";
-        Failure::new(Exit::Runtime, format!("cannot {what} the metrics on {listen}: {error}"), help)
+        let message = format!("cannot {what} the metrics on {listen}: {error}");
+        Failure::new(Exit::Runtime, message, bind_help(listen, error.kind()))
     };
     let socket = TcpListener::bind(listen).map_err(|error| fail("serve", &error))?;
     let address = socket.local_addr().map_err(|error| fail("serve", &error))?;
@@ -43,6 +43,23 @@ pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result
         .map_err(|error| fail("start a thread for", &error))?;
     info!(listen = address.to_string().as_str(); "metrics on http://{address}/metrics");
     Ok(())
+}
+
+/// What to do where an address cannot be listened on.
+fn bind_help(listen: SocketAddr, kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::AddrInUse => "free the port, or name another one as `listen` in [metrics]".to_owned(),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "no network interface of this host has the address {}: name one of its own as `listen` in [metrics], such as \
+             127.0.0.1:{}",
+            listen.ip(),
+            listen.port()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for privileged users: name a higher one as `listen` in [metrics]".to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 struct Pages {

@@ -224,6 +224,8 @@ fn sick(house: &House, signer: &Signer) -> String {
     let tail = reason.split(" s, ").last().unwrap();
     let error = text(&status.stderr);
     assert!(error.starts_with("error: chain test-1: ") && error.contains(tail), "{error} against {reason}");
+    let is_stopped = reason.starts_with("nothing is signed: ");
+    assert!(error.contains(if is_stopped { "do what the reason says" } else { "look at the node" }), "{error}");
     reason
 }
 
@@ -333,7 +335,19 @@ fn a_taken_metrics_port_is_an_error_and_not_a_silent_lack() {
     let house = House::listening(&other.local_addr().unwrap().to_string());
     let output = house.run(&["start"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("cannot serve the metrics on"), "{}", text(&output.stderr));
+    let error = text(&output.stderr);
+    assert!(error.contains("cannot serve the metrics on") && error.contains("free the port"), "{error}");
+}
+
+#[test]
+fn a_metrics_address_of_another_host_is_not_taken_for_a_taken_port() {
+    // For documentation (RFC 5737): no host has it.
+    let house = House::listening("192.0.2.1:26661");
+    let output = house.run(&["start"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("no network interface of this host has the address 192.0.2.1"), "{error}");
+    assert!(error.contains("such as 127.0.0.1:26661") && !error.contains("free the port"), "{error}");
 }
 
 #[test]

@@ -3,9 +3,9 @@ use crate::cli::ConfigOption;
 use crate::failure::{Exit, Failure};
 use crate::listener;
 use clap::Args;
-use signer::metrics::{ChainSnapshot, Count, Snapshot, Times};
+use signer::metrics::{ChainSnapshot, Count, Snapshot, State, Times};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// The largest answer that is read, in bytes: some kilobytes for each of thousands of chains.
@@ -28,8 +28,8 @@ pub struct Status {
     #[command(flatten)]
     config: ConfigOption,
     /// Where its metrics are served [default: as the configuration says]
-    #[arg(long, value_name = "IP:PORT")]
-    address: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    address: Option<String>,
     /// Print the JSON as it is served
     #[arg(long)]
     json: bool,
@@ -37,8 +37,8 @@ pub struct Status {
 
 impl Status {
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let address = listener::reachable(self.address()?);
-        let body = fetch(address).map_err(|error| {
+        let (address, places) = self.places()?;
+        let body = ask(&places).map_err(|error| {
             let message = format!("cannot ask the signer at {address}: {error}");
             Failure::new(
                 Exit::Runtime,
@@ -62,25 +62,63 @@ impl Status {
         let sick = snapshot.chains.iter().filter(|chain| !chain.state.is_healthy());
         let failures = sick.map(|chain| {
             let message = format!("chain {}: {}", chain.chain_id, listener::describe(chain));
-            Failure::new(Exit::Runtime, message, "look at the node, and at this signer's log")
+            let help = match chain.state {
+                State::Stopped => "do what the reason says: the node cannot help, and nothing is signed until then",
+                _ => "look at the node, and at this signer's log",
+            };
+            Failure::new(Exit::Runtime, message, help)
         });
         Failure::all(failures.collect()).map_or(Ok(()), Err)
     }
 
-    fn address(&self) -> Result<SocketAddr, Failure> {
-        if let Some(address) = self.address {
-            return Ok(address);
+    /// Where to ask: the address as it is shown, and all that it stands for.
+    fn places(&self) -> Result<(String, Vec<SocketAddr>), Failure> {
+        if let Some(address) = &self.address {
+            let found = address.to_socket_addrs().map(|found| found.map(listener::reachable).collect::<Vec<_>>());
+            return match found {
+                Ok(places) => Ok((address.clone(), places)),
+                Err(error) => {
+                    let message = format!("--address: cannot look up {address}: {error}");
+                    Err(Failure::new(Exit::Runtime, message, "name an IP address, or a host that this machine knows"))
+                }
+            };
         }
         let config = self.config.load()?;
-        config.metrics.map(|settings| settings.listen).ok_or_else(|| {
+        let listen = config.metrics.map(|settings| listener::reachable(settings.listen)).ok_or_else(|| {
             let message = format!("{} has no [metrics] section: the signer cannot be asked", config.path.display());
             Failure::new(
                 Exit::Configuration,
                 message,
                 "add [metrics] with listen = \"127.0.0.1:26661\", and restart it",
             )
-        })
+        })?;
+        Ok((listen.to_string(), vec![listen]))
     }
+}
+
+/// The form alone; a name is looked up when it is asked.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let is_named = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if is_named || text.parse::<SocketAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("expected a host and a port, such as 127.0.0.1:26661, localhost:26661 or [::1]:26661".to_owned())
+}
+
+/// The first answer of several addresses of one host, or the last one's failure.
+fn ask(places: &[SocketAddr]) -> io::Result<String> {
+    let mut answer = Err(io::Error::other("the name stands for no address"));
+    for place in places {
+        answer = fetch(*place);
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
 }
 
 fn fetch(address: SocketAddr) -> io::Result<String> {
