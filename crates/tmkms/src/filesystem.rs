@@ -4,6 +4,7 @@
 //! cut. Both are a local disk's; the numbers are those of statfs(2) and of linux/magic.h.
 use crate::config::{Chain, Config};
 use crate::failure::Problem;
+use guard::Position;
 use rustix::fs::{FsWord, statfs};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -86,14 +87,19 @@ fn open_folder(folder: &Path) -> Option<Problem> {
     })
 }
 
-/// A highest height that the record has passed.
+/// A highest height that the record has passed, or whose end it has reached.
 fn ended(chain: &Chain) -> Option<Problem> {
     let most = chain.max_height?;
     let seen = inspect(&chain.state.file()?.resolved).ok()?;
-    let recorded = seen.held()?.record.position().height;
-    (most < recorded).then(|| Problem {
+    let recorded = seen.held()?.record.position();
+    let place = match recorded.height {
+        height if height > most => format!("at height {height}"),
+        _ if recorded >= Position::end_of(most) => "at the end of that height".to_owned(),
+        _ => return None,
+    };
+    Some(Problem {
         message: format!(
-            "chain {}: max_height is {most}, but the record is at height {recorded} already: nothing will be signed",
+            "chain {}: max_height is {most}, but the record is {place} already: nothing will be signed",
             chain.id
         ),
         help: "raise max_height, or remove it".to_owned(),
