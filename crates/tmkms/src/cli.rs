@@ -15,11 +15,11 @@ record of what was signed before, writes the new record durably, and only then s
 
 const AFTER_HELP: &str = "\
 First steps:
-  tmkms init -n cosmoshub kms       make a folder; it says what to do next
-  tmkms softsign import SRC DST     bring the validator's key, or make one with keygen
-  tmkms state import …              bring what it signed, or state init for a new one
-  tmkms config check                see that everything fits
-  tmkms start                       sign
+  tmkms init -n cosmoshub kms               make a folder; it says what to do next
+  tmkms softsign import SRC DST             bring the validator's key, or make one with keygen
+  tmkms state import -c kms/tmkms.toml ...  bring what it signed, or state init for a new one
+  tmkms config check -c kms/tmkms.toml      see that everything fits
+  tmkms start -c kms/tmkms.toml             sign
 
 Exit codes:
   0  done
