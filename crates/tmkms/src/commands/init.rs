@@ -89,7 +89,10 @@ impl Init {
 
     fn next_steps(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
         let file = shell_word(&file.display().to_string());
-        writeln!(out, "\nnext:\n  edit the `addr` of each [[validator]] in {file}")?;
+        writeln!(
+            out,
+            "\nnext:\n  edit the `addr` of each [[validator]] in {file} (with unix://, remove its `secret_key`)"
+        )?;
         for Network { title, chain_id, .. } in &self.networks {
             let key = self.path.join(format!("secrets/{chain_id}-consensus.key"));
             let key = shell_word(&key.display().to_string());
