@@ -188,31 +188,9 @@ impl Pages {
     }
 }
 
-/// Fails when votes stop, not only when the connection does.
 fn health(snapshot: &Snapshot) -> Answer {
-    if snapshot.healthy {
-        return Answer::text("200 OK", "healthy\n");
-    }
-    let sick = snapshot.chains.iter().filter(|chain| !chain.state.is_healthy());
-    let reasons: String = sick.map(|chain| format!("{}: {}\n", chain.chain_id, describe(chain))).collect();
-    Answer::text("503 Service Unavailable", reasons)
-}
-
-/// How a chain fares, in words.
-pub(crate) fn describe(chain: &signer::metrics::ChainSnapshot) -> String {
-    use signer::metrics::State;
-    let since = chain.last_signed.map_or(0.0, |last| last.seconds_ago);
-    let nodes = chain.connections.iter().filter(|connection| connection.up).count();
-    match chain.state {
-        State::Signing => format!("signing, last {since:.1} s ago"),
-        State::Waiting if nodes > 0 => "connected, not yet asked for a signature".to_owned(),
-        State::Waiting => "starting, no node is connected yet".to_owned(),
-        State::Unconnected => "no node is connected, and none asked for a signature since the start".to_owned(),
-        State::Stopped => format!("nothing is signed: {}", chain.stopped_by.as_deref().unwrap_or("see the log")),
-        State::Stalled => {
-            format!("no signature for {since:.0} s, {nodes} of {} nodes connected", chain.connections.len())
-        }
-    }
+    let status = if snapshot.healthy { "200 OK" } else { "503 Service Unavailable" };
+    Answer::text(status, snapshot.health())
 }
 
 /// The address that a client of this host reaches a listener at.

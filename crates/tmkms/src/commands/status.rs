@@ -61,7 +61,7 @@ impl Status {
         out.flush()?;
         let sick = snapshot.chains.iter().filter(|chain| !chain.state.is_healthy());
         let failures = sick.map(|chain| {
-            let message = format!("chain {}: {}", chain.chain_id, listener::describe(chain));
+            let message = format!("chain {}: {}", chain.chain_id, chain.describe());
             let help = match chain.state {
                 State::Stopped => "do what the reason says: the node cannot help, and nothing is signed until then",
                 _ => "look at the node, and at this signer's log",
@@ -83,7 +83,7 @@ impl Status {
                 }
             };
         }
-        let config = self.config.load()?;
+        let config = self.config.load_for_host("ask the enclave: `tmkms nitro status -i CID`")?;
         let listen = config.metrics.map(|settings| listener::reachable(settings.listen)).ok_or_else(|| {
             let message = format!("{} has no [metrics] section: the signer cannot be asked", config.path.display());
             Failure::new(
@@ -144,7 +144,7 @@ fn write_status(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
 
 fn write_chain(chain: &ChainSnapshot, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "chain {} (validator {})", chain.chain_id, chain.validator)?;
-    writeln!(out, "  state       {}", listener::describe(chain))?;
+    writeln!(out, "  state       {}", chain.describe())?;
     if let Some(last) = chain.last_signed {
         let step = guard::Step::ALL.into_iter().find(|step| *step as u8 == last.step).map_or("?", guard::Step::name);
         writeln!(out, "  last signed height {}, round {}, {step}", last.height, last.round)?;
