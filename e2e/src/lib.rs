@@ -6,6 +6,8 @@
 
 pub mod chain;
 pub mod client;
+pub mod enclave;
+pub mod enclave_rig;
 pub mod http;
 pub mod line;
 pub mod metrics;
@@ -20,10 +22,13 @@ pub mod rig;
 pub mod sandbox;
 pub mod script;
 pub mod signer;
+pub mod tamper;
 pub mod vote;
 
 pub use chain::{Chain, ChainSpec, Node};
 pub use client::{Answer, Client};
+pub use enclave::{Enclave, EnclaveChain};
+pub use enclave_rig::EnclaveRig;
 pub use line::{Line, Transport};
 pub use observer::Observer;
 pub use plain::PlainNode;

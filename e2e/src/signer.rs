@@ -317,10 +317,18 @@ impl Signer {
 /// # Errors
 /// When it has not been built, with how to build it.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TMKMS_BIN") {
-        return Ok(path.into());
+    match std::env::var_os("TMKMS_BIN") {
+        Some(path) => Ok(path.into()),
+        None => built("tmkms"),
     }
+}
+
+/// A program of this workspace, beside the running one or in the folder above.
+///
+/// # Errors
+/// When it has not been built, with how to build it.
+pub fn built(name: &str) -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let found = program.ancestors().skip(1).take(2).map(|dir| dir.join("tmkms")).find(|path| path.is_file());
-    found.context("the signer's binary is missing; run `cargo build --release -p tmkms` first")
+    let found = program.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("the program {name} is missing; run `cargo build --release --bin {name}` first"))
 }

@@ -1,12 +1,15 @@
 //! `cargo xtask demo`: a real CometBFT chain that lives by this signer, shown live, and a double sign that is refused before your eyes.
+//!
+//! The signer is in an emulated enclave, with every process that a real one has around it; with `--host` it is an ordinary process.
 mod screen;
+mod side;
 
 use crate::{nodes, step};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use e2e::metrics::Metrics;
-use e2e::signer::SignerChain;
-use e2e::{Answer, Chain, ChainSpec, Client, Line, Observer, Sandbox, Signer, SignerSpec, Transport, Vote, until};
+use e2e::{Answer, Chain, ChainSpec, Client, Line, Observer, Sandbox, Transport, Vote, until};
 use screen::{Screen, View};
+use side::Side;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +26,9 @@ pub struct Args {
     /// Stop after this many blocks (default: run until Ctrl-C)
     #[arg(long, value_name = "N")]
     blocks: Option<u64>,
+    /// The signer as an ordinary process of this host, without an enclave
+    #[arg(long)]
+    host: bool,
     /// Between node and signer: tcp (SecretConnection) or unix
     #[arg(long, default_value = "tcp", value_parser = ["tcp", "unix"])]
     transport: String,
@@ -36,6 +42,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
+    if !args.host {
+        step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
+    }
     nodes::ensure(&[LINE])?;
     let stop = interrupts()?;
     Sandbox::run("demo", |sandbox| {
@@ -61,7 +70,7 @@ fn interrupts() -> Result<Arc<AtomicBool>> {
 
 struct Demo {
     chain: Chain,
-    signer: Signer,
+    signer: Side,
     second_node: Client,
     observer: Observer,
     refused: Vec<String>,
@@ -71,11 +80,8 @@ struct Demo {
 impl Demo {
     fn start(sandbox: &Sandbox, args: &Args) -> Result<Self> {
         let second_node = Client::listen(sandbox, "second-node", LINE, Transport::Unix, CHAIN_ID)?;
-        let mut spec = SignerSpec::of(vec![SignerChain::new(CHAIN_ID, second_node.addr())]);
-        let signer = Signer::prepare(sandbox, "signer", &spec)?;
-        let public_key = signer.public_key(CHAIN_ID)?;
-        println!("    consensus key {public_key}, state for a new validator");
         let transport = if args.transport == "unix" { Transport::Unix } else { Transport::Tcp };
+        let (mut signer, public_key) = Side::prepare(sandbox, args.host, CHAIN_ID)?;
         let chain = ChainSpec {
             id: CHAIN_ID.to_owned(),
             public_key: Some(public_key),
@@ -83,8 +89,7 @@ impl Demo {
             ..ChainSpec::new(LINE, transport)
         };
         let chain = Chain::prepare(sandbox, "chain", chain)?;
-        spec.chains[0].connections.insert(0, chain.signer_addr().to_owned());
-        signer.write_config(&spec)?;
+        signer.connect(&[chain.signer_addr(), second_node.addr()])?;
         let (observer, begun) = (Observer::new(), Instant::now());
         let mut demo = Self { chain, signer, second_node, observer, refused: Vec::new(), begun };
         demo.signer.start()?;
@@ -98,7 +103,7 @@ impl Demo {
         let mut screen = Screen::new();
         let mut next_attempt = blocks.unwrap_or(FIRST_ATTEMPT).min(FIRST_ATTEMPT);
         loop {
-            self.signer.process()?.check()?;
+            self.signer.check()?;
             self.chain.node(0).process()?.check()?;
             let mut view = self.view()?;
             if view.height >= next_attempt && self.attempt_double_sign()? {
@@ -145,11 +150,11 @@ impl Demo {
             Some(2) => "prevote",
             _ => "precommit",
         };
-        let processes = vec![
-            process("signer (tmkms)", "holds the key, judges, records, signs", self.signer.process()?),
+        let mut processes = self.signer.processes()?;
+        processes.extend([
             process("node", &format!("CometBFT {LINE}, kvstore"), self.chain.node(0).process()?),
             process("second node", "asks for a double sign now and then", self.second_node.process()),
-        ];
+        ]);
         Ok(View {
             height: self.chain.height()?,
             seconds: self.begun.elapsed().as_secs_f64(),
@@ -169,11 +174,11 @@ impl Demo {
         // The last block's own commit is in the next block.
         let last = view.height.saturating_sub(1).max(1);
         let signed = self.chain.signed_heights(1, last)?.len();
-        let logged = self.signer.process()?.log_text();
+        let logged = self.signer.log_text()?;
         let logged = logged.lines().find(|line| line.contains("refused:")).unwrap_or_default();
         let ids = view.processes.iter().map(|process| process.id).collect::<Vec<_>>();
         self.chain.node(0).kill();
-        ensure!(self.signer.stop()?.success(), "the signer did not end well on SIGTERM");
+        self.signer.stop()?;
         drop(self.chain);
         drop(self.second_node);
         until("every process to end", Duration::from_secs(5), || Ok(ids.iter().all(|id| is_gone(*id)).then_some(())))?;
@@ -182,6 +187,7 @@ impl Demo {
     }
 }
 
+/// A process as it is shown.
 fn process(name: &'static str, what: &str, process: &e2e::Process) -> screen::Shown {
     screen::Shown {
         name,

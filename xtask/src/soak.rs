@@ -3,6 +3,8 @@
 //! Each episode takes a line, a transport and one or four validators by chance, lets a chain run on the signer, and does
 //! things to it that happen to machines: kills, pauses, restarts of the signer and of its node. Beside the node, CometBFT's own client asks the same
 //! key for other blocks at the heights where the chain is, over a second connection. What it gets signed is remembered; a conflict ends the run.
+mod enclave;
+
 use crate::{fuzz, nodes, step};
 use anyhow::{Context, Result, ensure};
 use e2e::{Answer, ChainSpec, Client, Line, Observer, Rig, Sandbox, Transport, Vote, until};
@@ -14,6 +16,9 @@ pub struct Args {
     /// How long: 30m, 8h
     #[arg(long, default_value = "30m", value_parser = fuzz::duration)]
     time: Duration,
+    /// Only episodes with this side: host or enclave (default: both, by chance)
+    #[arg(long, value_parser = ["host", "enclave"])]
+    only: Option<String>,
     /// Repeat the episodes of an earlier run (it prints its seed)
     #[arg(long)]
     seed: Option<u64>,
@@ -25,6 +30,7 @@ const FAULTS_PER_EPISODE: u32 = 8;
 
 pub fn run(args: &Args) -> Result<()> {
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
+    step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
     nodes::build_all()?;
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
     let seed = args.seed.unwrap_or(clock);
@@ -36,8 +42,12 @@ pub fn run(args: &Args) -> Result<()> {
         episode += 1;
         let mut chance = Chance::new(seed.wrapping_add(episode));
         let spec = random_chain(&mut chance);
-        println!("episode {episode}: {} over {}, {} validators", spec.line.name(), spec.transport, spec.validators);
-        Sandbox::run(&format!("soak-{episode}"), |sandbox| one_episode(sandbox, spec, &mut chance, &mut totals))
+        let by_chance = if chance.below(2) == 0 { "host" } else { "enclave" };
+        let side = args.only.as_deref().unwrap_or(by_chance);
+        let (line, transport, validators) = (spec.line.name(), spec.transport, spec.validators);
+        println!("episode {episode}: {line} over {transport}, {validators} validators, signer: {side}");
+        let episode_of = if side == "host" { one_episode } else { enclave::episode };
+        Sandbox::run(&format!("soak-{episode}"), |sandbox| episode_of(sandbox, spec, &mut chance, &mut totals))
             .with_context(|| format!("episode {episode} of --seed {seed}; {totals}"))?;
         println!("    {totals}");
     }
@@ -64,15 +74,15 @@ fn one_episode(sandbox: &Sandbox, spec: ChainSpec, chance: &mut Chance, totals: 
         until("the node to answer", RECOVERY, || Ok(rig.chain.height().ok()))?;
         rig.chain.grow(3, RECOVERY).with_context(|| format!("after {fault:?}"))?;
         rival.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
-        ask_for_other_blocks(&mut rig, &mut rival, &observer, totals)?;
+        ask_for_other_blocks(rig.chain.height()?, &mut rival, &observer, totals)?;
     }
     totals.blocks += rig.chain.height()?;
     rig.expect_clean()
 }
 
 /// Below, at and just above the chain's height: where the node has asked, or is about to.
-fn ask_for_other_blocks(rig: &mut Rig, rival: &mut Client, observer: &Observer, totals: &mut Totals) -> Result<()> {
-    let height = i64::try_from(rig.chain.height()?)?;
+fn ask_for_other_blocks(height: u64, rival: &mut Client, observer: &Observer, totals: &mut Totals) -> Result<()> {
+    let height = i64::try_from(height)?;
     for height in [height - 1, height, height] {
         for vote in [Vote::prevote(height, 0xaa), Vote::precommit(height, 0xbb)] {
             match rival.vote(&vote, observer)? {
@@ -147,6 +157,7 @@ struct Totals {
     rival_signed: u64,
     rival_refused: u64,
     faults: [u64; Fault::ALL.len()],
+    enclave_faults: [u64; enclave::Fault::ALL.len()],
 }
 
 impl fmt::Display for Totals {
@@ -156,7 +167,10 @@ impl fmt::Display for Totals {
             "{} blocks, {} other votes refused, {} signed first",
             self.blocks, self.rival_refused, self.rival_signed
         )?;
-        Fault::ALL.iter().zip(self.faults).try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))
+        Fault::ALL.iter().zip(self.faults).try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))?;
+        f.write_str("; in an enclave")?;
+        let faults = enclave::Fault::ALL.iter().zip(self.enclave_faults);
+        faults.into_iter().try_for_each(|(fault, count)| write!(f, ", {fault:?} {count}"))
     }
 }
 

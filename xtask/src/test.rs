@@ -86,6 +86,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut tally = Tally::default();
     let signer = ["build", "--release", "--package", "tmkms"];
     step::run("build the signer", step::cargo().args(signer))?;
+    let enclave = ["build", "--release", "--package", "sim", "--bins"];
+    step::run("build the emulated enclave", step::cargo().args(enclave))?;
     let units = ["test", "--release", "--workspace", "--exclude", "e2e", "--no-fail-fast"];
     tally.cargo_test("units, properties, power cuts, commands", step::cargo().args(units))?;
     if !args.quick {

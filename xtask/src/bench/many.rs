@@ -14,24 +14,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A scripted node of one chain: listens, and asks for votes at rising heights.
-struct Node {
-    chain_id: String,
+pub(super) struct Node {
+    pub(super) chain_id: String,
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl Node {
-    fn listen(sandbox: &Sandbox, chain_id: &str) -> Result<Self> {
+    pub(super) fn listen(sandbox: &Sandbox, chain_id: &str) -> Result<Self> {
         let path = sandbox.dir().join(format!("{chain_id}.s"));
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
         Ok(Self { chain_id: chain_id.to_owned(), listener, path })
     }
 
     fn chain(&self) -> SignerChain {
-        SignerChain::new(&self.chain_id, &format!("unix://{}", self.path.display()))
+        SignerChain::new(&self.chain_id, &self.address())
     }
 
-    fn accept(&self) -> Result<Asker> {
+    pub(super) fn address(&self) -> String {
+        format!("unix://{}", self.path.display())
+    }
+
+    pub(super) fn accept(&self) -> Result<Asker> {
         let (stream, _) = self.listener.accept()?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Asker { stream, chain_id: self.chain_id.clone(), height: 0 })
@@ -39,15 +43,15 @@ impl Node {
 }
 
 /// One connection of a signer.
-struct Asker {
+pub(super) struct Asker {
     stream: UnixStream,
     chain_id: String,
-    height: i64,
+    pub(super) height: i64,
 }
 
 impl Asker {
     /// Asks for the next height's prevote; returns nanoseconds from request to answer.
-    fn vote(&mut self) -> Result<u64> {
+    pub(super) fn vote(&mut self) -> Result<u64> {
         self.height += 1;
         let message = Vote::prevote(self.height, 1).request(&self.chain_id);
         let mut frame = Vec::with_capacity(message.len() + 3);

@@ -1,4 +1,5 @@
 //! `cargo xtask bench`: this signer beside its peers and beside the floor, in one run, in turns.
+mod enclave;
 mod many;
 mod peers;
 mod report;
@@ -39,12 +40,15 @@ const WARMUP: u32 = 100;
 pub fn run(args: &Args) -> Result<()> {
     nodes::build_all()?;
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
+    step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
     step::run("build the floor", step::cargo().args(["build", "--release", "--package", "e2e", "--bin", "floor"]))?;
     let mut wanted = vec![
         (Peer::Floor, Transport::Unix),
         (Peer::Ours, Transport::Unix),
+        (Peer::Enclave, Transport::Unix),
         (Peer::FilePv, Transport::Unix),
         (Peer::Ours, Transport::Tcp),
+        (Peer::Enclave, Transport::Tcp),
         (Peer::FilePv, Transport::Tcp),
     ];
     if !args.without_tmkms {
@@ -67,6 +71,7 @@ fn measure(report: &mut Report, sandbox: &Sandbox, wanted: &[(Peer, Transport)],
     report.latency = latencies(sandbox, wanted, args)?;
     report.many = Some(many::run(sandbox, args.chains, args.seconds)?);
     report.cold_start = Some(many::cold_start(sandbox, 20)?);
+    report.enclave = Some(enclave::run(sandbox, 10, 64)?);
     report.system_calls = many::system_calls(sandbox)?;
     Ok(())
 }

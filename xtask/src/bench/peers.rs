@@ -2,7 +2,7 @@
 use crate::step;
 use anyhow::{Context, Result};
 use e2e::signer::{Signer, SignerSpec};
-use e2e::{Line, Process, Sandbox};
+use e2e::{Enclave, EnclaveChain, Line, Process, Sandbox};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -15,8 +15,10 @@ const TMKMS: &str = "0.15.0";
 pub enum Peer {
     /// The least that a durable signer could do; protects from nothing.
     Floor,
-    /// This project.
+    /// This project on a host.
     Ours,
+    /// This project in an (emulated) enclave: node, `nitro proxy`, enclave, `nitro persist` and back.
+    Enclave,
     /// CometBFT's own FilePV behind its SignerServer.
     FilePv,
     /// iqlusion's tmkms with a softsign key. It never syncs its state.
@@ -27,6 +29,7 @@ pub enum Peer {
 #[expect(dead_code, reason = "held for its Drop, which ends the process")]
 pub enum Running {
     Ours(Box<Signer>),
+    Enclave(Box<Enclave>),
     Other(Process),
 }
 
@@ -35,6 +38,7 @@ impl Peer {
         match self {
             Self::Floor => "floor",
             Self::Ours => "this signer",
+            Self::Enclave => "in an enclave",
             Self::FilePv => "FilePV",
             Self::Tmkms => "tmkms 0.15.0",
         }
@@ -45,6 +49,7 @@ impl Peer {
         match self {
             Self::Floor => "floor",
             Self::Ours => "ours",
+            Self::Enclave => "enclave",
             Self::FilePv => "filepv",
             Self::Tmkms => "tmkms",
         }
@@ -59,6 +64,11 @@ impl Peer {
                 let mut signer = Signer::prepare(sandbox, name, &spec)?;
                 signer.start()?;
                 return Ok(Running::Ours(Box::new(signer)));
+            }
+            Self::Enclave => {
+                let mut enclave = Enclave::prepare(sandbox, name, vec![EnclaveChain::new(chain_id, addr)])?;
+                enclave.start()?;
+                return Ok(Running::Enclave(Box::new(enclave)));
             }
             Self::Floor => {
                 fs::create_dir_all(&folder)?;

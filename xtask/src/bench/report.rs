@@ -56,17 +56,29 @@ pub struct ColdStart {
     pub max_ms: f64,
 }
 
+/// The enclave's own figures.
+pub struct EnclaveFigures {
+    /// From starting `push-config` to the first answered vote, with the RSA key made before.
+    pub push_p50_ms: f64,
+    pub push_max_ms: f64,
+    /// Resident memory of the enclave's process.
+    pub one_chain_bytes: u64,
+    pub chains: u32,
+    pub many_chains_bytes: u64,
+}
+
 pub struct Report {
     pub latency: Vec<Figures>,
     pub many: Option<Many>,
     pub cold_start: Option<ColdStart>,
+    pub enclave: Option<EnclaveFigures>,
     /// Calls per vote by name; empty where strace is missing.
     pub system_calls: Vec<(String, f64)>,
 }
 
 impl Report {
     pub const fn new() -> Self {
-        Self { latency: vec![], many: None, cold_start: None, system_calls: vec![] }
+        Self { latency: vec![], many: None, cold_start: None, enclave: None, system_calls: vec![] }
     }
 
     fn find(&self, peer: Peer, transport: Transport) -> Option<&Figures> {
@@ -93,6 +105,16 @@ impl Report {
         if let Some(cold) = &self.cold_start {
             goals.push(("cold start to first answer, ms", Some(cold.p50_ms), 50.0));
         }
+        let in_enclave = |quantile| {
+            Some(self.find(Peer::Enclave, unix)?.micros(quantile) / self.find(Peer::Ours, unix)?.micros(quantile))
+        };
+        goals.push(("enclave p50 / host, Unix", in_enclave(0.5), 2.0));
+        if let Some(enclave) = &self.enclave {
+            let mib = |bytes: u64| Some(bytes as f64 / 1_048_576.0);
+            goals.push(("enclave, push to first signature, ms", Some(enclave.push_p50_ms), 300.0));
+            goals.push(("enclave, one chain, resident MiB", mib(enclave.one_chain_bytes), 16.0));
+            goals.push(("enclave, 64 chains, resident MiB", mib(enclave.many_chains_bytes), 32.0));
+        }
         goals.into_iter().filter_map(|(name, value, limit)| Some((name, value?, limit))).collect()
     }
 
@@ -118,6 +140,16 @@ impl Report {
         }
         if let Some(cold) = &self.cold_start {
             println!("cold start to the first answer: p50 {:.1} ms, slowest {:.1} ms", cold.p50_ms, cold.max_ms);
+        }
+        if let Some(enclave) = &self.enclave {
+            println!(
+                "enclave: push to first signature p50 {:.0} ms, slowest {:.0} ms; resident {:.1} MiB with one chain, {:.1} MiB with {}",
+                enclave.push_p50_ms,
+                enclave.push_max_ms,
+                enclave.one_chain_bytes as f64 / 1_048_576.0,
+                enclave.many_chains_bytes as f64 / 1_048_576.0,
+                enclave.chains
+            );
         }
         if !self.system_calls.is_empty() {
             let calls: Vec<_> = self.system_calls.iter().map(|(name, count)| format!("{name} {count:.2}")).collect();
@@ -150,9 +182,14 @@ impl Report {
                    "resident_bytes": m.resident_bytes, "start_to_connected_ms": m.start_to_connected_ms})
         });
         let cold = self.cold_start.as_ref().map(|c| json!({"p50_ms": c.p50_ms, "max_ms": c.max_ms}));
+        let enclave = self.enclave.as_ref().map(|e| {
+            json!({"push_to_first_signature_p50_ms": e.push_p50_ms, "push_to_first_signature_max_ms": e.push_max_ms,
+                   "one_chain_resident_bytes": e.one_chain_bytes, "chains": e.chains,
+                   "many_chains_resident_bytes": e.many_chains_bytes})
+        });
         let calls: serde_json::Map<String, Value> =
             self.system_calls.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
-        let all = json!({"machine": machine(), "latency": latency, "many_chains": many, "cold_start": cold,
+        let all = json!({"machine": machine(), "latency": latency, "many_chains": many, "cold_start": cold, "enclave": enclave,
                          "system_calls_per_vote": calls, "goals": goals});
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;

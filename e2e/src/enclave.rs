@@ -1,0 +1,656 @@
+//! The signer in an emulated enclave, and everything around it as an operator would have it: `sim-enclave`, `nitro persist`, a `nitro proxy`
+//! for each node and one for KMS, a KMS that checks attestations. Where a real one has vsock, there are Unix sockets in Firecracker's convention.
+use crate::signer::{Key, binary};
+use crate::tamper::Tamper;
+use crate::{Process, Sandbox, http, until};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use sim::kms::{DEFAULT_REGION as REGION, Server, Settings};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// How long a push may take from the command's start to its end, failures included.
+const PUSH_LIMIT: Duration = Duration::from_secs(40);
+/// The account, the role of the parent and its credentials. TEST CREDENTIALS.
+const ACCOUNT: &str = "111122223333";
+const ROLE: &str = "arn:aws:iam::111122223333:role/validator";
+const ACCESS_KEY: &str = "AKIATESTVALIDATOR000";
+/// TEST SECRET: a canary, too: it may appear nowhere but in memory of who pushes and of the enclave.
+pub const SECRET_KEY: &str = "TESTSECRETcanary/validator/0000000000000";
+/// The vsock ports of the arrangement.
+const STATE_PORT: u32 = 555;
+const FIRST_NODE_PORT: u32 = 500;
+const KMS_PROXY_PORT: u32 = 800;
+
+/// What was encrypted under KMS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plaintext {
+    /// Base64 of the raw key, as `softsign keygen` writes it.
+    Base64,
+    /// A node's `priv_validator_key.json`.
+    Json(PathBuf),
+}
+
+/// A chain whose validator's key lives in the enclave.
+#[derive(Clone, Debug)]
+pub struct EnclaveChain {
+    /// The chain id.
+    pub id: String,
+    /// Where its nodes wait for their signer: `unix://…` or `tcp://…`.
+    pub nodes: Vec<String>,
+    /// What is encrypted.
+    pub key: Plaintext,
+}
+
+impl EnclaveChain {
+    /// A chain with a key of its own.
+    #[must_use]
+    pub fn new(id: &str, node: &str) -> Self {
+        Self { id: id.to_owned(), nodes: vec![node.to_owned()], key: Plaintext::Base64 }
+    }
+
+    /// With the key that a chain was made with.
+    #[must_use]
+    pub fn with_key(mut self, key: Key) -> Self {
+        self.key = match key {
+            Key::Generated => Plaintext::Base64,
+            Key::File(path) => Plaintext::Json(path),
+        };
+        self
+    }
+}
+
+/// What KMS and the operator have made for a chain.
+struct Made {
+    chain: EnclaveChain,
+    arn: String,
+    ciphertext: String,
+    /// The SecretConnection's identity, released by KMS, too.
+    identity: String,
+}
+
+/// An emulated enclave and its parent.
+pub struct Enclave {
+    sandbox: Sandbox,
+    name: String,
+    folder: PathBuf,
+    /// None only while it is restarted.
+    kms: Option<Server>,
+    made: Vec<Made>,
+    /// `sim-enclave`.
+    pub enclave: Option<Process>,
+    /// `nitro persist`.
+    pub persist: Option<Process>,
+    /// `nitro proxy` to KMS.
+    pub kms_proxy: Option<Process>,
+    /// `nitro proxy` of each node, in their order.
+    pub proxies: Vec<Process>,
+    /// `nitro metrics`, if it was started, and its port.
+    metrics: Option<(Process, u16)>,
+    /// Those in the middle, by the channel that they are in; none unless asked for.
+    tampers: BTreeMap<&'static str, Tamper>,
+    /// Further lines of the measured policy.
+    pub policy: String,
+    /// What the keys' policies allow, once it is known.
+    pcr0: Option<String>,
+}
+
+impl Enclave {
+    /// Makes the folder, KMS with a key for each chain, the keys' ciphertexts and the state; nothing runs yet but KMS.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn prepare(sandbox: &Sandbox, name: &str, chains: Vec<EnclaveChain>) -> Result<Self> {
+        let folder = sandbox.dir().join(name);
+        fs::create_dir_all(folder.join("state"))?;
+        fs::create_dir_all(folder.join("secrets"))?;
+        fs::set_permissions(folder.join("secrets"), fs::Permissions::from_mode(0o700))?;
+        let kms = Some(start_kms(&folder, 0)?);
+        let mut enclave = Self {
+            sandbox: sandbox.clone(),
+            name: name.to_owned(),
+            folder,
+            kms,
+            made: Vec::new(),
+            enclave: None,
+            persist: None,
+            kms_proxy: None,
+            proxies: Vec::new(),
+            metrics: None,
+            tampers: BTreeMap::new(),
+            policy: String::new(),
+            pcr0: None,
+        };
+        for chain in chains {
+            enclave.add_chain(chain)?;
+        }
+        enclave.write_config()?;
+        Ok(enclave)
+    }
+
+    /// Makes key, ciphertexts and state of one more chain. The configuration is written separately.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn add_chain(&mut self, chain: EnclaveChain) -> Result<()> {
+        let arn = self.kms().create_key(&open_policy())?;
+        let plaintext = match &chain.key {
+            Plaintext::Json(path) => fs::read(path)?,
+            Plaintext::Base64 => self.keygen(&format!("secrets/{}.key", chain.id))?,
+        };
+        let identity = self.keygen(&format!("secrets/{}-identity.key", chain.id))?;
+        let seal = |plaintext: &[u8], purpose: &str| -> Result<String> {
+            let context = [("chain", chain.id.as_str()), ("purpose", purpose)];
+            Ok(base64(&self.kms().encrypt(&arn, plaintext, &context)?))
+        };
+        let (ciphertext, identity) = (seal(&plaintext, "consensus")?, seal(&identity, "identity")?);
+        self.init_state(&chain.id)?;
+        self.made.push(Made { chain, arn, ciphertext, identity });
+        Ok(())
+    }
+
+    fn init_state(&self, chain_id: &str) -> Result<()> {
+        let file = format!("state/{chain_id}_priv_validator_state.json");
+        self.command(&["state", "init", "--file", &file, "--chain-id", chain_id, "--new-validator"]).map(drop)
+    }
+
+    fn keygen(&self, file: &str) -> Result<Vec<u8>> {
+        self.command(&["softsign", "keygen", "-t", "consensus", file])?;
+        Ok(fs::read(self.folder.join(file))?)
+    }
+
+    /// The configuration of all chains, as an operator would write it.
+    #[must_use]
+    pub fn config_text(&self) -> String {
+        let mut text = format!("[nitro]\nkms_proxy_port = {KMS_PROXY_PORT}\n\n");
+        let mut port = FIRST_NODE_PORT;
+        for made in &self.made {
+            write_chain(&mut text, made, &mut port);
+        }
+        text
+    }
+
+    /// Points a chain at other nodes. Their proxies are started with the parent.
+    pub fn set_nodes(&mut self, chain: usize, nodes: &[&str]) {
+        self.made[chain].chain.nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
+    }
+
+    /// The KMS key of a chain.
+    ///
+    /// # Errors
+    /// When there is no such chain.
+    pub fn key_arn(&self, chain: usize) -> Result<&str> {
+        Ok(&self.made.get(chain).context("no such chain")?.arn)
+    }
+
+    /// The public key of a chain whose key was made here, as `harness testnet --pubkey` takes it: `ed25519:BASE64`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn public_key(&self, chain_id: &str) -> Result<String> {
+        let config = format!(
+            "[[chain]]\nid = \"{chain_id}\"\nkey_format = {{ type = \"hex\" }}\n\n\
+             [[providers.softsign]]\nchain_ids = [\"{chain_id}\"]\nkey_type = \"consensus\"\npath = \"secrets/{chain_id}.key\"\n"
+        );
+        fs::write(self.folder.join("host.toml"), config)?;
+        let text = self.command(&["keys", "show", "-c", "host.toml", "--json"])?;
+        let shown: Value = serde_json::from_str(&text).context("`tmkms keys show --json` printed no JSON")?;
+        let key = shown.as_array().and_then(|keys| keys.first()).unwrap_or(&shown);
+        let text = |field: &str| key[field].as_str().with_context(|| format!("no {field} in {key}"));
+        Ok(format!("{}:{}", text("algorithm")?, text("base64")?))
+    }
+
+    /// Every process that runs, with what it is.
+    pub fn processes(&mut self) -> Vec<(&'static str, &mut Process)> {
+        let fixed = [("enclave", &mut self.enclave), ("persist", &mut self.persist), ("kms proxy", &mut self.kms_proxy)];
+        let mut all: Vec<_> = fixed.into_iter().filter_map(|(name, one)| Some((name, one.as_mut()?))).collect();
+        all.extend(self.proxies.iter_mut().map(|proxy| ("node proxy", proxy)));
+        all.extend(self.metrics.iter_mut().map(|(metrics, _)| ("metrics", metrics)));
+        all
+    }
+
+    /// Writes `tmkms.toml`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_config(&self) -> Result<()> {
+        fs::write(self.config_file(), self.config_text()).context("cannot write tmkms.toml")
+    }
+
+    /// `tmkms.toml`.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("tmkms.toml")
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The base path of the emulated vsock.
+    #[must_use]
+    pub fn vsock(&self) -> PathBuf {
+        self.folder.join("v")
+    }
+
+    /// The KMS.
+    ///
+    /// # Panics
+    /// Never: it is away only inside [`Enclave::restart_kms`].
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "it is put back before anyone can look")]
+    pub fn kms(&self) -> &Server {
+        self.kms.as_ref().expect("a KMS")
+    }
+
+    /// Ends KMS with all its connections, does something meanwhile, and starts it again on its port.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart_kms(&mut self, pause: Duration) -> Result<()> {
+        let port = self.kms().address().port();
+        self.kms = None;
+        std::thread::sleep(pause);
+        let again = start_kms(&self.folder, port);
+        self.kms = Some(again.or_else(|_| start_kms(&self.folder, 0))?);
+        self.trust_nsm()?;
+        if self.kms().address().port() == port { Ok(()) } else { self.start_kms_proxy() }
+    }
+
+    fn trust_nsm(&self) -> Result<()> {
+        self.kms().trust_nsm_root(&fs::read(self.folder.join("nsm/root.der"))?);
+        Ok(())
+    }
+
+    /// What `-i` says.
+    #[must_use]
+    pub fn cid(&self) -> String {
+        format!("unix:{}", self.vsock().display())
+    }
+
+    /// Puts someone in the middle of every channel: "control", "state", "kms" and "node" (the first). To be called before
+    /// anything is started.
+    ///
+    /// # Errors
+    /// When one cannot listen.
+    pub fn tamper(&mut self) -> Result<()> {
+        let (inner, outer) = (self.folder.join("v"), self.folder.join("w"));
+        let beside = |base: &Path, port: u32| PathBuf::from(format!("{}_{port}", base.display()));
+        for (name, port) in [("state", STATE_PORT), ("kms", KMS_PROXY_PORT), ("node", FIRST_NODE_PORT)] {
+            self.tampers.insert(name, Tamper::start(&beside(&inner, port), &beside(&outer, port))?);
+        }
+        self.tampers.insert("control", Tamper::start(&outer, &inner)?);
+        Ok(())
+    }
+
+    /// Who is in the middle of that channel.
+    ///
+    /// # Errors
+    /// When nobody is.
+    pub fn in_the_middle(&self, channel: &str) -> Result<&Tamper> {
+        self.tampers.get(channel).with_context(|| format!("nobody is in the middle of {channel}"))
+    }
+
+    /// The base path as the parent's processes see it.
+    fn parent_side(&self) -> String {
+        let base = self.folder.join(if self.tampers.is_empty() { "v" } else { "w" });
+        format!("unix:{}", base.display())
+    }
+
+    fn tool(&self) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.current_dir(&self.folder).env("NO_COLOR", "1").env_remove("TMKMS_CONFIG_FILE");
+        command.env("TMKMS_TOKEN_FILE", self.folder.join("secrets/control-token"));
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env_remove("AWS_SESSION_TOKEN").env_remove("AWS_PROFILE");
+        Ok(command)
+    }
+
+    /// Starts KMS' proxy, persist and every node's proxy.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn start_parent(&mut self) -> Result<()> {
+        self.start_kms_proxy()?;
+        self.start_persist()?;
+        let nodes = self.made.iter().map(|made| made.chain.nodes.len()).sum();
+        self.proxies = (0..nodes).map(|index| self.new_proxy(index)).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// `nitro proxy` to KMS.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_kms_proxy(&mut self) -> Result<()> {
+        let target = self.kms().address().to_string();
+        self.kms_proxy = None;
+        self.kms_proxy = Some(self.helper("kms-proxy", &["proxy", "-p", &KMS_PROXY_PORT.to_string(), "-t", &target])?);
+        Ok(())
+    }
+
+    /// `nitro persist` on the folder `state`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_persist(&mut self) -> Result<()> {
+        self.persist = None;
+        self.persist = Some(self.helper("persist", &["persist", "-s", "state", "-p", &STATE_PORT.to_string()])?);
+        Ok(())
+    }
+
+    /// `nitro proxy` of the node at `index`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_proxy(&mut self, index: usize) -> Result<()> {
+        self.proxies[index].kill();
+        self.proxies[index] = self.new_proxy(index)?;
+        Ok(())
+    }
+
+    fn new_proxy(&self, index: usize) -> Result<Process> {
+        let node = self.made.iter().flat_map(|made| &made.chain.nodes).nth(index).context("no such node")?;
+        let (flag, target) = match node.split_once("://") {
+            Some(("unix", path)) => ("-u", path),
+            Some((_, address)) => ("-t", address),
+            None => bail!("{node} is no address"),
+        };
+        let port = FIRST_NODE_PORT + u32::try_from(index)?;
+        self.helper(&format!("proxy-{index}"), &["proxy", "-p", &port.to_string(), flag, target])
+    }
+
+    fn helper(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let mut command = self.tool()?;
+        command.arg("nitro").args(arguments).args(["-i", &self.parent_side()]);
+        Process::spawn(&self.sandbox, &format!("{}-{name}", self.name), command)
+    }
+
+    /// Starts the enclave, waits until it waits for a configuration, and lets the keys' policies name its measurement unless
+    /// they name one already.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub fn start_enclave(&mut self) -> Result<()> {
+        let policy = self.folder.join("policy.toml");
+        let root = self.kms().ca_pem_path();
+        let text = format!(
+            "[kms.endpoint]\nhost = \"localhost\"\nregion = \"{REGION}\"\nroot = \"{}\"\n{}",
+            root.display(),
+            self.policy
+        );
+        fs::write(&policy, text)?;
+        self.enclave = None;
+        let (enclave, status) = self.new_enclave("enclave", &self.cid(), &self.parent_side())?;
+        self.enclave = Some(enclave);
+        if self.pcr0.is_none() {
+            let pcr0 = status["pcrs"]["0"].as_str().context("no PCR0 in the status")?.to_owned();
+            self.trust_nsm()?;
+            self.allow(&pcr0)?;
+        }
+        Ok(())
+    }
+
+    fn new_enclave(&self, name: &str, parent: &str, asked_at: &str) -> Result<(Process, Value)> {
+        let mut command = Command::new(crate::signer::built("sim-enclave")?);
+        command.current_dir(&self.folder).env("NO_COLOR", "1");
+        command.args(["start", "-v", "--policy", "policy.toml", "--nsm-dir", "nsm", "--parent", parent]);
+        let mut enclave = Process::spawn(&self.sandbox, &format!("{}-{name}", self.name), command)?;
+        let status = until("the enclave's status", Duration::from_secs(15), || {
+            enclave.check()?;
+            Ok(self.status_of(asked_at).ok())
+        })?;
+        Ok((enclave, status))
+    }
+
+    /// A second enclave of the same image on the same parent: the same KMS, the same state, but the node at `index`. Gives
+    /// what `-i` says for it.
+    ///
+    /// # Errors
+    /// When it does not get to where it waits for a configuration.
+    pub fn twin(&self, index: usize) -> Result<(Process, String)> {
+        let base = self.folder.join("x");
+        let node = FIRST_NODE_PORT + u32::try_from(index)?;
+        for (port, of) in [(STATE_PORT, STATE_PORT), (KMS_PROXY_PORT, KMS_PROXY_PORT), (FIRST_NODE_PORT, node)] {
+            let link = self.folder.join(format!("x_{port}"));
+            std::os::unix::fs::symlink(self.folder.join(format!("v_{of}")), link)?;
+        }
+        let cid = format!("unix:{}", base.display());
+        let (process, _) = self.new_enclave("twin", &cid, &cid)?;
+        Ok((process, cid))
+    }
+
+    /// The state file of a chain.
+    #[must_use]
+    pub fn state_file(&self, chain_id: &str) -> PathBuf {
+        self.folder.join(format!("state/{chain_id}_priv_validator_state.json"))
+    }
+
+    /// What may appear nowhere: keys, ciphertexts, credentials, the control token, each in the forms it could leak in.
+    ///
+    /// # Errors
+    /// When a key file cannot be read.
+    pub fn canaries(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        use base64ct::Encoding;
+        let mut canaries = vec![("the credentials' secret".to_owned(), SECRET_KEY.as_bytes().to_vec())];
+        for made in &self.made {
+            let id = &made.chain.id;
+            canaries.push((format!("the ciphertext of {id}"), made.ciphertext.as_bytes().to_vec()));
+            for name in [format!("{id}.key"), format!("{id}-identity.key")] {
+                let Ok(text) = fs::read_to_string(self.folder.join("secrets").join(&name)) else { continue };
+                let raw = base64ct::Base64::decode_vec(text.trim()).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+                let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+                canaries.push((format!("{name} in base64"), text.trim().as_bytes().to_vec()));
+                canaries.push((format!("{name} in hexadecimal"), hex.to_uppercase().into_bytes()));
+                canaries.push((format!("{name} in hexadecimal"), hex.into_bytes()));
+                canaries.push((format!("{name}, raw"), raw));
+            }
+        }
+        let token = fs::read_to_string(self.folder.join("secrets/control-token"))?;
+        canaries.push(("the control token".to_owned(), token.trim().as_bytes().to_vec()));
+        Ok(canaries)
+    }
+
+    /// Lets the keys be released to that measurement only.
+    ///
+    /// # Errors
+    /// When KMS refuses the policy.
+    pub fn allow(&mut self, pcr0: &str) -> Result<()> {
+        for made in &self.made {
+            self.kms().put_policy(&made.arn, &key_policy(pcr0))?;
+        }
+        self.pcr0 = Some(pcr0.to_owned());
+        Ok(())
+    }
+
+    /// `nitro push-config`, to its end.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn push(&self) -> Result<String> {
+        let output = self.try_push(&[])?;
+        let said = said(&output);
+        ensure!(output.status.success(), "push-config failed ({}):\n{said}", output.status);
+        Ok(said)
+    }
+
+    /// The same, for pushes that are meant to fail.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn try_push(&self, environment: &[(&str, &str)]) -> Result<Output> {
+        self.try_push_to(&self.parent_side(), environment)
+    }
+
+    /// The same to another enclave of this parent, see [`Enclave::twin`].
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn try_push_to(&self, enclave: &str, environment: &[(&str, &str)]) -> Result<Output> {
+        let limit = PUSH_LIMIT.as_secs().to_string();
+        let tool = self.tool()?;
+        let mut command = Command::new("timeout");
+        command.arg(limit).arg(tool.get_program()).args(["nitro", "push-config", "-c"]).arg(self.config_file());
+        command.args(["-i", enclave]).current_dir(&self.folder).stdin(Stdio::null());
+        for (name, value) in tool.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.envs(environment.iter().copied());
+        command.output().context("cannot run push-config")
+    }
+
+    /// Everything from nothing to sessions.
+    ///
+    /// # Errors
+    /// When a part fails.
+    pub fn start(&mut self) -> Result<()> {
+        self.start_parent()?;
+        self.start_enclave()?;
+        self.push().map(drop)
+    }
+
+    /// `nitro status --json`.
+    ///
+    /// # Errors
+    /// When the enclave does not answer.
+    pub fn status(&self) -> Result<Value> {
+        self.status_of(&self.parent_side())
+    }
+
+    /// The same of another enclave of this parent.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status_of(&self, enclave: &str) -> Result<Value> {
+        let mut command = self.tool()?;
+        command.args(["nitro", "status", "--json", "-i", enclave]).stdin(Stdio::null());
+        let output = command.output()?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("no status: {}", said(&output)))
+    }
+
+    /// Starts `nitro metrics` on a port of the sandbox.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_metrics(&mut self) -> Result<()> {
+        let port = self.sandbox.port()?;
+        let listen = format!("127.0.0.1:{port}");
+        self.metrics = Some((self.helper("metrics", &["metrics", "--listen", &listen])?, port));
+        until("the relayed metrics", Duration::from_secs(10), || Ok(self.page("/metrics").ok())).map(drop)
+    }
+
+    /// A page of `nitro metrics`.
+    ///
+    /// # Errors
+    /// When it was not started or does not answer with 200.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let (_, port) = self.metrics.as_ref().context("no metrics were started")?;
+        let (status, body) = http::get(*port, path)?;
+        ensure!(status == 200, "{path}: {status} {body}");
+        Ok(body)
+    }
+
+    /// Runs `tmkms` in the folder and gives back what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.tool()?.args(arguments).stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "tmkms {} failed: {}", arguments.join(" "), said(&output));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Every log of every process of this arrangement.
+    #[must_use]
+    pub fn logs(&self) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        let prefix = format!("{}-", self.name);
+        for entry in fs::read_dir(self.sandbox.dir()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&prefix) && name.ends_with(".log") {
+                found.push((name, fs::read(entry.path()).unwrap_or_default()));
+            }
+        }
+        found
+    }
+}
+
+fn start_kms(folder: &Path, port: u16) -> Result<Server> {
+    let kms = Server::start(&Settings { port, ..Settings::new(folder.join("kms")) })?;
+    kms.add_principal(ACCESS_KEY, SECRET_KEY, None, ROLE, None);
+    Ok(kms)
+}
+
+/// One chain's part of the configuration; every node takes the next port.
+fn write_chain(text: &mut String, made: &Made, port: &mut u32) {
+    let (id, arn) = (&made.chain.id, &made.arn);
+    let context = |purpose: &str| format!("encryption_context = {{ chain = \"{id}\", purpose = \"{purpose}\" }}");
+    let (ciphertext, identity, consensus) = (&made.ciphertext, &made.identity, context("consensus"));
+    let _ = write!(
+        text,
+        "[[chain]]\nid = \"{id}\"\nkey_format = {{ type = \"hex\" }}\nstate_vsock_port = {STATE_PORT}\n\n\
+         [[providers.softsign]]\nchain_ids = [\"{id}\"]\nkey_type = \"consensus\"\nencrypted_key_b64 = \"{ciphertext}\"\n\
+         aws_region = \"{REGION}\"\nkms_key_arn = \"{arn}\"\n{consensus}\n\n"
+    );
+    for node in &made.chain.nodes {
+        let _ = write!(text, "[[validator]]\nchain_id = \"{id}\"\naddr = {{ port = {port} }}\nreconnect = true\n");
+        if node.starts_with("tcp://") {
+            let context = context("identity");
+            let _ = write!(
+                text,
+                "secret_connection = true\nidentity_key_b64 = \"{identity}\"\naws_region = \"{REGION}\"\nkms_key_arn = \"{arn}\"\n{context}\n"
+            );
+        }
+        text.push('\n');
+        *port += 1;
+    }
+}
+
+/// What a command said on both streams.
+#[must_use]
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64ct::Encoding;
+    base64ct::Base64::encode_string(bytes)
+}
+
+/// Before the measurement is known: nobody may decrypt.
+fn open_policy() -> String {
+    json!({"Version": "2012-10-17", "Statement": [administration()]}).to_string()
+}
+
+fn administration() -> Value {
+    let root = format!("arn:aws:iam::{ACCOUNT}:root");
+    let actions = ["kms:CreateKey", "kms:DescribeKey", "kms:Encrypt", "kms:GetKeyPolicy", "kms:PutKeyPolicy"];
+    json!({"Sid": "administration", "Effect": "Allow", "Principal": {"AWS": root}, "Action": actions, "Resource": "*"})
+}
+
+/// The policy of docs/operations-nitro.md: released to that measurement, denied to everything else.
+#[must_use]
+pub fn key_policy(pcr0: &str) -> String {
+    let image = json!({"kms:RecipientAttestation:ImageSha384": pcr0});
+    let others = ["kms:Decrypt", "kms:GenerateDataKey*"];
+    let outright = ["kms:ReEncrypt*", "kms:CreateGrant", "kms:ReplicateKey"];
+    json!({"Version": "2012-10-17", "Statement": [
+        administration(),
+        {"Sid": "release", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*",
+         "Condition": {"StringEqualsIgnoreCase": image}},
+        {"Sid": "nobody-else", "Effect": "Deny", "Principal": "*", "Action": others, "Resource": "*",
+         "Condition": {"StringNotEqualsIgnoreCase": image}},
+        {"Sid": "never", "Effect": "Deny", "Principal": "*", "Action": outright, "Resource": "*"},
+    ]})
+    .to_string()
+}
