@@ -247,10 +247,11 @@ impl fmt::Display for WrongRegion {
 fn clock_skew(f: &mut fmt::Formatter<'_>, ours: SystemTime, theirs: Option<SystemTime>) -> fmt::Result {
     write!(f, "the enclave's clock is wrong: it says {}", Utc::of(ours))?;
     if let Some(theirs) = theirs {
-        let (seconds, side) = match ours.duration_since(theirs) {
-            Ok(ahead) => (ahead.as_secs(), "ahead"),
-            Err(behind) => (behind.duration().as_secs(), "behind"),
+        let (difference, side) = match ours.duration_since(theirs) {
+            Ok(ahead) => (ahead, "ahead"),
+            Err(behind) => (behind.duration(), "behind"),
         };
+        let seconds = (difference + Duration::from_millis(500)).as_secs();
         write!(f, ", KMS says {}: {seconds} s {side}", Utc::of(theirs))?;
     }
     f.write_str(

@@ -202,6 +202,16 @@ impl Kms {
         })
     }
 
+    /// The same answer, however often it is asked.
+    pub fn with_repeated(answer: String) -> Self {
+        let pki = pki(HOST);
+        let mut kms = Self::with(&pki.root.clone(), move |stream, _, requests| {
+            serve(stream, &pki.config, answer.as_bytes(), requests);
+        });
+        kms.client = kms.client.with_limits(Limits { total: Duration::from_secs(1), ..quick() });
+        kms
+    }
+
     /// `serve` gets each connection's far end, its number and where to put what was asked.
     pub fn with(root: &[u8], serve: impl Fn(UnixStream, usize, &Mutex<Vec<Vec<u8>>>) + Send + Sync + 'static) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));

@@ -173,6 +173,22 @@ mod tests {
         ConsensusKey::decode(&base16::<32>(secret), KeyFormat::Raw, Some(algorithm)).ok().unwrap()
     }
 
+    #[test]
+    fn a_secrets_bytes_are_taken_whatever_they_look_like() {
+        for secret in [*b"{a raw secret that looks as JSON}", [b'A'; 33], [b'\n'; 33]].map(|bytes| bytes[..32].to_vec())
+        {
+            let key = ConsensusKey::from_secret(&secret, Algorithm::Ed25519).ok().unwrap();
+            let seed = secret.as_slice().try_into().unwrap();
+            let expected = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes();
+            assert_eq!(key.public_key(), &PublicKey::Ed25519(expected));
+            let identity = super::super::IdentityKey::from_secret(&secret).ok().unwrap();
+            assert_eq!(identity.public_key(), key.public_key());
+        }
+        assert!(ConsensusKey::from_secret(&[1; 31], Algorithm::Ed25519).is_err());
+        assert!(ConsensusKey::from_secret(&[1; 64], Algorithm::Secp256k1).is_err());
+        assert!(ConsensusKey::from_secret(&[0; 32], Algorithm::Secp256k1).is_err());
+    }
+
     /// RFC 8032, section 7.1: tests 1, 2, 3 and the one over SHA-512("abc").
     #[test]
     fn ed25519_signs_as_rfc_8032_says() {
