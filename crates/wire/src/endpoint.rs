@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,14 @@ impl Enclave {
 /// When a limit is over. No limit is longer than a day, so that the sum exists.
 fn deadline(limit: Duration) -> Instant {
     Instant::now() + limit.min(Duration::from_hours(24))
+}
+
+/// Connects to a Unix socket of this machine, waiting at most `limit` where the listener's queue is full.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::TimedOut`] after `limit`.
+pub fn connect_unix(path: &Path, limit: Duration) -> io::Result<Stream> {
+    unix::connect(path, limit)
 }
 
 /// A text that names no parent or enclave.

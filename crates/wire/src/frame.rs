@@ -48,3 +48,72 @@ pub fn write(stream: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     bytes.extend_from_slice(frame);
     stream.write_all(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time, and is interrupted before each.
+    struct Slow<'a>(&'a [u8], bool);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let most = buffer.len().min(1);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    #[test]
+    fn frames_come_back_one_after_the_other_however_they_arrive() {
+        let mut bytes = Vec::new();
+        for frame in [b"one".as_slice(), b"", b"three"] {
+            write(&mut bytes, frame).unwrap();
+        }
+        let mut stream = Slow(&bytes, false);
+        for frame in [b"one".as_slice(), b"", b"three"] {
+            assert_eq!(read(&mut stream, 5).unwrap().as_deref().map(Vec::as_slice), Some(frame));
+        }
+        assert!(read(&mut stream, 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_longer_frame_is_refused_with_both_lengths_before_a_byte_of_it_is_read() {
+        let mut bytes: &[u8] = &[0xff, 0xff, 0xff, 0xff, 1, 2, 3];
+        let error = read(&mut bytes, 4096).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(error.to_string(), "a frame of 4294967295 bytes: expected at most 4096");
+        assert_eq!(bytes, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_cut_frame_is_told_apart_from_the_streams_end() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, b"frame").unwrap();
+        for length in 1..bytes.len() {
+            let error = read(&mut &bytes[..length], 5).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{length}");
+        }
+        assert!(read(&mut &bytes[..0], 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_frame_is_one_write() {
+        struct Counting(Vec<usize>);
+        impl Write for Counting {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.push(bytes.len());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut stream = Counting(Vec::new());
+        write(&mut stream, &[0; 300]).unwrap();
+        assert_eq!(stream.0, [304]);
+    }
+}

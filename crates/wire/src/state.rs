@@ -2,8 +2,10 @@
 //! at a time.
 //!
 //! Every answer carries a proof that its sender holds the control token, over the enclave's nonce, the request's
-//! number and the digest of the record that the answer is about: so an unprivileged process that took the port, an answer to
-//! another request, or one for another record acknowledges nothing.
+//! number and the answer with the record that it is about: so an unprivileged process that took the port, an answer to
+//! another request, or one for another record acknowledges nothing. In the place of the bare nonce both sides of this
+//! project put a hash over the nonce and every request since (`store::remote::Transcript`), so that an answer is
+//! bound to its question as well.
 //!
 //! Both kinds of messages are binary: a request is on a vote's way. docs/wire.md has the bytes.
 use crate::bytes::{Input, Missing, put_string};
