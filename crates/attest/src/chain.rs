@@ -5,8 +5,7 @@ use x509_cert::ext::pkix::KeyUsage;
 
 /// Checks everything about the certificates, from the root down, and gives the leaf whose key must have signed.
 ///
-/// Nothing of a certificate is believed before the one above it was checked and its signature verified, so that what an
-/// error tells of a lower certificate comes after what is wrong above it.
+/// From the root down, so that an error names the highest certificate that is wrong.
 pub fn verified_leaf<'a>(
     certificate: &'a [u8],
     cabundle: &'a [Vec<u8>],

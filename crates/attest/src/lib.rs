@@ -8,8 +8,18 @@
 //! The crate is pure: no clock, no file, no socket. Whoever verifies says at what time, because leaf certificates live
 //! three hours and archived evidence is checked at the time it was made.
 //!
-//! What it does not judge: whether a document is fresh (compare [`Document::timestamp_ms`] or the nonce), and whether
-//! the measurements are the ones you want.
+//! ```
+//! use attest::{Document, Roots, Timestamp};
+//!
+//! fn runs_that_image(document: &[u8], pcr0: &[u8], nonce: &[u8], now: Timestamp) -> Result<bool, Box<dyn std::error::Error>> {
+//!     let verified = Document::parse(document)?.verify(&Roots::aws(), now)?;
+//!     Ok(!verified.is_debug() && verified.pcr(0) == Some(pcr0) && verified.nonce() == Some(nonce))
+//! }
+//! ```
+//!
+//! What it does not judge: whether a document is fresh (compare [`Verified::timestamp_ms`] or the nonce), and whether
+//! the measurements are the ones you want. A document's bytes are not its identity: the tag is optional, and whoever has
+//! an ECDSA signature (r, s) can write (r, -s), which holds too. Only what is signed cannot be changed.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -92,3 +92,14 @@ fn no_shorter_or_longer_document_is_read() {
     let longer = [original.as_slice(), &[0]].concat();
     assert_eq!(Document::parse(&longer).unwrap_err(), Malformed::Trailing { field: "document", got_bytes: 1 });
 }
+
+#[test]
+fn the_bytes_of_a_document_are_not_its_identity() {
+    let mut bytes = real();
+    let tail = bytes.len() - 96;
+    let (r, s) = p384::ecdsa::Signature::from_slice(&bytes[tail..]).unwrap().split_scalars();
+    let other = p384::ecdsa::Signature::from_scalars(r, -s).unwrap();
+    bytes[tail..].copy_from_slice(&other.to_bytes());
+    assert_ne!(bytes, real());
+    assert!(believed(&bytes, &Roots::aws(), MADE_AT));
+}
