@@ -1,2 +1,6 @@
 //! The parent's helpers.
+pub mod control_client;
+pub mod credentials;
 pub mod persist;
+pub mod proxy;
+pub mod push;
