@@ -62,7 +62,7 @@ impl<'a> Connection<'a> {
         let mut timed = Timed { stream, until: Instant::now() + OPENING_LIMIT };
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|error| End::Malformed(format!("no random bytes: {error}")))?;
-        let hello = hello::exchange(&mut timed, Side::Parent, hello::Channel::State, nonce, shared.software);
+        let hello = hello::exchange(&mut timed, Side::Parent, hello::Channel::State, nonce, shared.options.software);
         let hello = hello.map_err(|error| End::Malformed(error.to_string()))?;
         // Nothing comes behind an opening before it is answered, so this buffer is empty again.
         let frame = frame::read(&mut BufReader::new(&mut timed), MAX_STATE_BYTES)?.ok_or(End::Closed)?;
@@ -82,7 +82,9 @@ impl<'a> Connection<'a> {
         let (lease, epoch) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                shared.quiet.say(|| warn!(chain = chain.as_str(), reason = error.trouble.name(); "an opening was refused: {error}"));
+                shared.quiet.say(
+                    || warn!(chain = chain.as_str(), reason = error.trouble.name(); "an opening was refused: {error}"),
+                );
                 let StoreError { trouble, detail } = error;
                 let answer = Answer::Trouble { trouble, detail }.encode(number, &token, transcript.nonce());
                 frame::write(&mut &**stream, &answer)?;
@@ -110,18 +112,19 @@ impl<'a> Connection<'a> {
                 Err(StoreError { trouble, detail }) => Answer::Trouble { trouble, detail },
             };
             frame::write(&mut self.stream, &answer.encode(number, &self.token, self.transcript.nonce()))?;
+            if matches!(answer, Answer::Trouble { .. }) && self.lease.is_fenced() {
+                return Err(End::Refused);
+            }
         }
     }
 
     fn answer(&self, request: Request) -> Result<Result<Answer, StoreError>, End> {
         Ok(match request {
             Request::Recover => self.lease.recover().map(|record| Answer::Recovered { record }),
-            Request::Commit { previous_sequence, previous, next } => {
-                self.lease.commit((previous_sequence, previous), &next).map(|_| Answer::Committed {
-                    sequence: next.sequence(),
-                    digest: wire::state::digest(&next),
-                })
-            }
+            Request::Commit { previous_sequence, previous, next } => self
+                .lease
+                .commit((previous_sequence, previous), &next)
+                .map(|_| Answer::Committed { sequence: next.sequence(), digest: wire::state::digest(&next) }),
             Request::Open { .. } => return Err(End::Malformed("a second opening on one connection".to_owned())),
         })
     }

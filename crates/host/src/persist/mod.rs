@@ -50,6 +50,24 @@ pub struct Persist {
     accepting: JoinHandle<()>,
 }
 
+/// What a server may do otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// This program's version, for the hello.
+    pub software: &'static str,
+    /// How long an opening waits for the connection of another life to end: an enclave that was just terminated is gone
+    /// within this. Less than [`store::remote::ANSWER_LIMIT`], for which the enclave that opens waits.
+    pub hand_over: Duration,
+}
+
+impl Options {
+    /// The usual ones.
+    #[must_use]
+    pub const fn new(software: &'static str) -> Self {
+        Self { software, hand_over: Duration::from_millis(500) }
+    }
+}
+
 /// Stops a server, from another thread.
 #[derive(Clone)]
 pub struct StopHandle(Arc<Shared>);
@@ -57,7 +75,7 @@ pub struct StopHandle(Arc<Shared>);
 struct Shared {
     places: Places,
     token: TokenFile,
-    software: &'static str,
+    options: Options,
     slots: Mutex<Vec<Arc<Slot>>>,
     connections: Mutex<Vec<(u64, Arc<UnixStream>)>>,
     last: AtomicU64,
@@ -66,15 +84,15 @@ struct Shared {
 }
 
 impl Persist {
-    /// Serves what comes in at the listener. `software` is this program's version.
+    /// Serves what comes in at the listener.
     ///
     /// # Errors
     /// The system's, if there is no thread to be had.
-    pub fn start(listener: Listener, places: Places, token: TokenFile, software: &'static str) -> io::Result<Self> {
+    pub fn start(listener: Listener, places: Places, token: TokenFile, options: Options) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             places,
             token,
-            software,
+            options,
             slots: Mutex::default(),
             connections: Mutex::default(),
             last: AtomicU64::new(0),
@@ -119,7 +137,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     fn open(&self, identity: &Identity, life: Life, stream: &Arc<UnixStream>) -> Result<(Lease, u64), StoreError> {
-        record::slot_for(&self.slots, &self.places, identity)?.open(identity, life, stream)
+        record::slot_for(&self.slots, &self.places, identity)?.open(identity, life, stream, self.options.hand_over)
     }
 
     fn stop(&self) {

@@ -1,6 +1,7 @@
 //! Where the states are: files, or folders of files. Which file is whose stands in the files themselves.
 use guard::{ChainId, Identity, Record, StoreError, Trouble};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use store::file::inspect;
@@ -102,7 +103,10 @@ impl Places {
         {
             return Err(ambiguous(&path, &named));
         }
-        fs::canonicalize(&path).map_err(|_| StateError { path, problem: Problem::Missing }.into())
+        fs::canonicalize(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(identity),
+            _ => StateError { path, problem: Problem::Io { doing: "looking at it", error } }.into(),
+        })
     }
 
     /// What is to be opened for want of anything that fits: the only file, or the one of the chain's name in a folder.

@@ -2,17 +2,13 @@
 //! one lock, so commits of one record come one after the other, and those of several run side by side.
 use super::places::Places;
 use guard::{Committed, Identity, Record, Store, StoreError, Trouble};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use store::BindingStore;
 use wire::state::{Digest, Life, digest};
-
-/// How long an opening waits for the connection of another life to end: an enclave that was just terminated is noticed
-/// within this. The enclave itself waits for [`store::remote::ANSWER_LIMIT`].
-const HAND_OVER_LIMIT: Duration = Duration::from_millis(500);
 
 /// One file and its holder.
 pub(super) struct Slot {
@@ -68,13 +64,19 @@ impl Slot {
         identity: &Identity,
         life: Life,
         stream: &Arc<UnixStream>,
+        hand_over: Duration,
     ) -> Result<(Lease, u64), StoreError> {
-        let mut state = self.free_for(identity, life)?;
+        let mut state = self.free_for(identity, life, hand_over)?;
         state.reopen(self, identity)?;
         state.generation += 1;
         let generation = state.generation;
-        let holder =
-            Holder { generation, life, identity: identity.clone(), stream: Arc::clone(stream), since: SystemTime::now() };
+        let holder = Holder {
+            generation,
+            life,
+            identity: identity.clone(),
+            stream: Arc::clone(stream),
+            since: SystemTime::now(),
+        };
         if let Some(older) = state.holder.replace(holder)
             && let Some(oldest) = state.fenced.replace(older.stream)
         {
@@ -85,8 +87,13 @@ impl Slot {
     }
 
     /// The lock, once no other life's connection holds the record.
-    fn free_for(&self, identity: &Identity, life: Life) -> Result<MutexGuard<'_, State>, StoreError> {
-        let until = Instant::now() + HAND_OVER_LIMIT;
+    fn free_for(
+        &self,
+        identity: &Identity,
+        life: Life,
+        hand_over: Duration,
+    ) -> Result<MutexGuard<'_, State>, StoreError> {
+        let until = Instant::now() + hand_over;
         let mut state = self.lock();
         loop {
             let Some(holder) = &state.holder else { return Ok(state) };
@@ -231,7 +238,8 @@ impl Lease {
         let chain = self.identity.chain_id.as_str();
         log::warn!(chain = chain; "refused: {doing} on a connection that a later one of the same enclave has replaced");
         let path = self.slot.path.display();
-        let detail = format!("state file {path}: a later connection of this enclave has replaced this one: {doing} refused");
+        let detail =
+            format!("state file {path}: a later connection of this enclave has replaced this one: {doing} refused");
         StoreError { trouble: Trouble::Superseded, detail }
     }
 
@@ -241,6 +249,11 @@ impl Lease {
 
     pub(super) fn commit(&self, previous: (u64, Digest), next: &Record) -> Result<Committed, StoreError> {
         self.on_store("a commit", |state, slot, identity| state.commit(slot, identity, previous, next))
+    }
+
+    /// Whether a later connection has replaced this one: it is worth nothing any more.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.slot.lock().generation != self.generation
     }
 
     pub(super) fn path(&self) -> std::path::Display<'_> {
@@ -267,7 +280,11 @@ impl Drop for Lease {
 }
 
 /// The slot of a file; one file has one, by whatever name it was found.
-pub(super) fn slot_for(slots: &Mutex<Vec<Arc<Slot>>>, places: &Places, identity: &Identity) -> Result<Arc<Slot>, StoreError> {
+pub(super) fn slot_for(
+    slots: &Mutex<Vec<Arc<Slot>>>,
+    places: &Places,
+    identity: &Identity,
+) -> Result<Arc<Slot>, StoreError> {
     let path = places.find(identity)?;
     let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(slot) = slots.iter().find(|slot| slot.path == path) {

@@ -55,7 +55,12 @@ impl fmt::Display for NoAnswer {
 
 impl Channel {
     /// Exchanges greetings; the enclave's comes first.
-    pub(super) fn greet(stream: UnixStream, nonce: [u8; 32], software: &str, until: Instant) -> Result<Self, HelloError> {
+    pub(super) fn greet(
+        stream: UnixStream,
+        nonce: [u8; 32],
+        software: &str,
+        until: Instant,
+    ) -> Result<Self, HelloError> {
         let mut timed = Timed { stream: &stream, until };
         hello::exchange(&mut timed, Side::Enclave, hello::Channel::State, nonce, software)?;
         Ok(Self { stream, transcript: Transcript::new(nonce) })

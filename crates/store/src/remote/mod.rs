@@ -8,8 +8,8 @@
 //! what the file holds. So an answer that comes late has nowhere left to arrive: its connection is gone, and on another
 //! one neither nonce nor number fit.
 //!
-//! A *proven* refusal leaves the connection in step, and it is kept: the parent's store then recovers in place, which heals
-//! what its own failed write may have torn.
+//! A *proven* failure of a write leaves the connection in step, and it is kept: the parent's store then recovers in place,
+//! which heals what its own failed write may have torn.
 //!
 //! # What this does not promise
 //! The parent keeps the file, and may put an older copy back between two lives of an enclave. This protects from
@@ -80,9 +80,8 @@ impl RemoteStore {
             ))
         })?;
         let until = Instant::now() + ANSWER_LIMIT;
-        let mut channel = Channel::greet(stream, nonce, &self.software, until).map_err(|error| {
-            unknown(&format!("no greeting from the parent's state port: {error}"))
-        })?;
+        let mut channel = Channel::greet(stream, nonce, &self.software, until)
+            .map_err(|error| unknown(&format!("no greeting from the parent's state port: {error}")))?;
         let open = Request::Open { identity: self.identity.clone(), life: self.life };
         match self.ask(&mut channel, &open, until)? {
             Answer::Opened { .. } => Ok(channel),
@@ -96,14 +95,18 @@ impl RemoteStore {
         channel.ask(self.number, request, &self.token, until).map_err(|error| unknown(&text_of(&error)))
     }
 
-    /// One request on an open channel, which is kept if a proven answer came, whatever it says.
+    /// One request on an open channel, which is kept after a proven answer, unless that says that this opening is worth
+    /// nothing any more.
     fn exchange(&mut self, mut channel: Channel, request: &Request) -> Result<Answer, StoreError> {
         let answer = self.ask(&mut channel, request, Instant::now() + ANSWER_LIMIT)?;
-        self.channel = Some(channel);
-        match answer {
-            Answer::Trouble { trouble, detail } => Err(StoreError { trouble, detail: on_parent(&detail) }),
-            answer => Ok(answer),
+        if let Answer::Trouble { trouble, detail } = answer {
+            if trouble == Trouble::Failed {
+                self.channel = Some(channel);
+            }
+            return Err(StoreError { trouble, detail: on_parent(&detail) });
         }
+        self.channel = Some(channel);
+        Ok(answer)
     }
 }
 
@@ -158,7 +161,9 @@ fn unfit(expected: &str, got: &Answer) -> StoreError {
         Answer::Recovered { .. } => "Recovered",
         Answer::Committed { .. } => "Committed",
     };
-    unknown(&format!("the parent's answer does not fit: expected {expected}, got {got}; this is a fault of tmkms, report it"))
+    unknown(&format!(
+        "the parent's answer does not fit: expected {expected}, got {got}; this is a fault of tmkms, report it"
+    ))
 }
 
 fn on_parent(detail: &str) -> String {
@@ -171,9 +176,11 @@ fn unknown(detail: &str) -> StoreError {
 
 fn text_of(error: &NoAnswer) -> String {
     match error {
-        NoAnswer::Unproven { said: None } => "the answer is not proven: whoever answers on the state port does not hold this \
+        NoAnswer::Unproven { said: None } => {
+            "the answer is not proven: whoever answers on the state port does not hold this \
              enclave's control token: give `tmkms nitro persist` the --token-file that `push-config` wrote"
-            .to_owned(),
+                .to_owned()
+        }
         NoAnswer::Unproven { said: Some(said) } => format!(
             "the answer is not proven by the control token, so it counts for nothing; give `tmkms nitro persist` the --token-file \
              that `push-config` wrote; it says: {said}"
