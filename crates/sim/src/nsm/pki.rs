@@ -148,6 +148,7 @@ fn authority(level: u8, from: SystemTime, lifetime: Duration) -> CertificatePara
         level => BasicConstraints::Constrained(3_u8.saturating_sub(level)),
     });
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = level > 0;
     dates(params, from, lifetime)
 }
 
