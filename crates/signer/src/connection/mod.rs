@@ -30,6 +30,16 @@ pub struct Timing {
     pub write: Duration,
 }
 
+impl Timing {
+    /// For a node that may take `timeout` for a handshake and be silent for `silence`; the shorter limits of the
+    /// signer's own stay.
+    #[must_use]
+    pub fn of_node(timeout: Duration, silence: Duration) -> Self {
+        let own = Self::default();
+        Self { connect: own.connect.min(timeout), handshake: timeout, idle: silence, write: own.write.min(timeout) }
+    }
+}
+
 impl Default for Timing {
     fn default() -> Self {
         Self {

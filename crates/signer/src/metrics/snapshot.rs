@@ -70,6 +70,18 @@ pub enum State {
 }
 
 impl State {
+    /// A short fixed name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signing => "signing",
+            Self::Waiting => "waiting",
+            Self::Unconnected => "unconnected",
+            Self::Stalled => "stalled",
+            Self::Stopped => "stopped",
+        }
+    }
+
     /// Whether nobody has to act.
     #[must_use]
     pub const fn is_healthy(self) -> bool {

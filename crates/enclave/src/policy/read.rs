@@ -1,0 +1,230 @@
+//! A policy's text in, a [`Policy`] out. A name that is not known is refused: a policy with a typo protects nothing.
+use super::{KmsPolicy, MeasuredEndpoint, Policy};
+use base64ct::{Base64, Encoding};
+use guard::ChainId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// The longest policy and the longest TLS root's file, in bytes.
+pub const MAX_POLICY_BYTES: u64 = 256 << 10;
+
+/// Why a policy cannot be used; the enclave then does not start.
+#[derive(Debug)]
+pub enum PolicyError {
+    /// A file cannot be read.
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The text is wrong.
+    Wrong {
+        /// In which file.
+        path: PathBuf,
+        /// What, by its name in the file.
+        what: String,
+    },
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(f, "the measured policy {}: {error}", path.display()),
+            Self::Wrong { path, what } => write!(f, "the measured policy {}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+type Read_<T> = Result<T, String>;
+
+impl Policy {
+    /// Reads the policy's file. None if there is no such file and `must_exist` does not ask for one.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn load(path: &Path, must_exist: bool) -> Result<Option<Self>, PolicyError> {
+        let text = match read_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => return Ok(None),
+            other => other.map_err(|error| PolicyError::Unreadable { path: path.to_owned(), error })?,
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let policy = Self::parse(&text, folder);
+        policy.map(Some).map_err(|what| PolicyError::Wrong { path: path.to_owned(), what })
+    }
+
+    /// Parses a policy; `folder` is what the path of a TLS root is relative to.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in words.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, String> {
+        let table = DeTable::parse(text).map_err(|error| format!("not TOML: {}", error.message()))?;
+        let mut policy = Self::default();
+        for (name, value) in table.get_ref() {
+            match (name.get_ref().as_ref(), value.get_ref()) {
+                ("kms", DeValue::Table(table)) => policy.kms = kms(table, folder)?,
+                ("chains", DeValue::Table(table)) => chains(table, &mut policy)?,
+                ("state", DeValue::Table(table)) => policy.fixes_state = state(table)?,
+                ("debug", DeValue::Table(table)) => policy.debug = debug(table)?,
+                ("kms" | "chains" | "state" | "debug", _) => return Err(expected(name.get_ref(), "a table")),
+                (other, _) => return Err(unknown(other, "kms, chains, state, debug")),
+            }
+        }
+        Ok(policy)
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_POLICY_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_POLICY_BYTES {
+        let text = format!("expected at most {MAX_POLICY_BYTES} bytes, got more");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(text)
+}
+
+fn unknown(name: &str, known: &str) -> String {
+    format!("unknown name {name:?}: known here are {known}")
+}
+
+fn expected(name: &str, what: &str) -> String {
+    format!("`{name}`: expected {what}")
+}
+
+fn kms(table: &DeTable<'_>, folder: &Path) -> Read_<KmsPolicy> {
+    let mut kms = KmsPolicy::default();
+    for (name, value) in table {
+        let (name, value) = (name.get_ref().as_ref(), value.get_ref());
+        match name {
+            "key_arns" => kms.key_arns = Some(texts(name, value)?),
+            "accounts" => kms.accounts = Some(texts(name, value)?),
+            "regions" => kms.regions = Some(texts(name, value)?),
+            "encryption_context" => kms.encryption_context = pairs(name, value)?,
+            "endpoint" => kms.endpoint = Some(endpoint(value, folder)?),
+            other => {
+                return Err(unknown(other, "key_arns, accounts, regions, encryption_context, endpoint in [kms]"));
+            }
+        }
+    }
+    Ok(kms)
+}
+
+fn endpoint(value: &DeValue<'_>, folder: &Path) -> Read_<MeasuredEndpoint> {
+    let DeValue::Table(table) = value else { return Err(expected("endpoint", "a table")) };
+    let (mut host, mut region, mut roots) = (None, None, Vec::new());
+    for (name, value) in table {
+        let (name, value) = (name.get_ref().as_ref(), value.get_ref());
+        match name {
+            "host" => host = Some(text(name, value)?),
+            "region" => region = Some(text(name, value)?),
+            "root_pem" => roots = certificates(name, &text(name, value)?)?,
+            "root" => {
+                let path = folder.join(text(name, value)?);
+                let pem = read_file(&path).map_err(|error| format!("`root` {}: {error}", path.display()))?;
+                roots = certificates(name, &pem)?;
+            }
+            other => return Err(unknown(other, "host, region, root_pem, root in `endpoint` of [kms]")),
+        }
+    }
+    let missing = |name: &str| format!("`endpoint` in [kms]: `{name}` is missing");
+    let (host, region) = (host.ok_or_else(|| missing("host"))?, region.ok_or_else(|| missing("region"))?);
+    // A host that is none shows at the start, and not at the first push.
+    crate::kms::Endpoint::measured(&host, 0, &roots).map_err(|error| error.to_string())?;
+    Ok(MeasuredEndpoint { host, region, roots })
+}
+
+/// The certificates of a PEM text, in DER.
+fn certificates(name: &str, pem: &str) -> Read_<Vec<Vec<u8>>> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let read = read.map_err(|error| format!("`{name}`: not PEM: {error}"))?;
+    if read.is_empty() {
+        Err(expected(name, "certificates in PEM"))
+    } else {
+        Ok(read.iter().map(|one| one.to_vec()).collect())
+    }
+}
+
+fn chains(table: &DeTable<'_>, policy: &mut Policy) -> Read_<()> {
+    for (name, value) in table {
+        let (name, value) = (name.get_ref().as_ref(), value.get_ref());
+        match name {
+            "allowed" => {
+                let ids: Result<_, _> = texts(name, value)?.iter().map(|id| chain_id(id)).collect();
+                policy.chains = Some(ids?);
+            }
+            "public_keys" => {
+                for (id, key) in pairs(name, value)? {
+                    let is_key = Base64::decode_vec(&key).is_ok_and(|bytes| matches!(bytes.len(), 32 | 33));
+                    if !is_key {
+                        return Err(format!("`public_keys` of {id}: expected base64 of 32 or 33 bytes, got {key:?}"));
+                    }
+                    policy.public_keys.insert(chain_id(&id)?, key);
+                }
+            }
+            other => return Err(unknown(other, "allowed, public_keys in [chains]")),
+        }
+    }
+    Ok(())
+}
+
+fn chain_id(id: &str) -> Read_<ChainId> {
+    ChainId::try_from(id).map_err(|error| format!("[chains]: {error}"))
+}
+
+/// `backends = ["persist"]`; others are not known to this version.
+fn state(table: &DeTable<'_>) -> Read_<bool> {
+    let mut fixes = false;
+    for (name, value) in table {
+        match name.get_ref().as_ref() {
+            "backends" => {
+                let backends = texts("backends", value.get_ref())?;
+                match backends.iter().find(|backend| *backend != "persist") {
+                    Some(other) => return Err(format!("`backends` in [state]: expected \"persist\", got {other:?}")),
+                    None if backends.is_empty() => {
+                        return Err(expected("backends", "[\"persist\"], got an empty list"));
+                    }
+                    None => fixes = true,
+                }
+            }
+            other => return Err(unknown(other, "backends in [state]")),
+        }
+    }
+    Ok(fixes)
+}
+
+fn debug(table: &DeTable<'_>) -> Read_<Option<bool>> {
+    let mut allowed = None;
+    for (name, value) in table {
+        match (name.get_ref().as_ref(), value.get_ref()) {
+            ("allowed", DeValue::Boolean(value)) => allowed = Some(*value),
+            ("allowed", _) => return Err(expected("allowed", "true or false")),
+            (other, _) => return Err(unknown(other, "allowed in [debug]")),
+        }
+    }
+    Ok(allowed)
+}
+
+fn text(name: &str, value: &DeValue<'_>) -> Read_<String> {
+    match value {
+        DeValue::String(text) if !text.is_empty() => Ok(text.to_string()),
+        _ => Err(expected(name, "a text")),
+    }
+}
+
+fn texts(name: &str, value: &DeValue<'_>) -> Read_<BTreeSet<String>> {
+    let DeValue::Array(items) = value else { return Err(expected(name, "a list of texts")) };
+    items.iter().map(|item| text(name, item.get_ref())).collect()
+}
+
+fn pairs(name: &str, value: &DeValue<'_>) -> Read_<BTreeMap<String, String>> {
+    let DeValue::Table(table) = value else { return Err(expected(name, "a table of texts")) };
+    table.iter().map(|(key, value)| Ok((key.get_ref().to_string(), text(name, value.get_ref())?))).collect()
+}
