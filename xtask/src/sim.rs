@@ -37,7 +37,6 @@ pub fn run(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// There is no Python 3 with venv, or PyPI can't be reached.
-#[allow(dead_code)] // The tests of crate `sim` against it are run by `cargo xtask test`.
 pub fn awscli() -> Result<PathBuf> {
     let runs = |path: &PathBuf| {
         let mut command = Command::new(path);
@@ -54,4 +53,15 @@ pub fn awscli() -> Result<PathBuf> {
     step::run("awscli: install", pip.args(["install", "--quiet", "--disable-pip-version-check", AWSCLI]))?;
     ensure!(runs(&own), "{} was installed and does not run", own.display());
     Ok(own)
+}
+
+/// The tests of the ordinary `aws` command line against the development KMS, ready to be run.
+///
+/// # Errors
+/// There is no `aws` command line and it cannot be installed.
+#[allow(dead_code)] // For `cargo xtask test`.
+pub fn aws_tests() -> Result<Command> {
+    let mut cargo = step::cargo();
+    cargo.env("AWS", awscli()?).args(["test", "--release", "--package", "sim", "--test", "aws", "--", "--ignored"]);
+    Ok(cargo)
 }

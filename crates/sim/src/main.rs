@@ -1,6 +1,8 @@
 //! The development KMS as a program: `cargo xtask sim kms --dir DIR`.
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -40,7 +42,7 @@ struct Kms {
     /// A further name for the server's certificate
     #[arg(long = "name")]
     names: Vec<String>,
-    /// A root certificate (DER) whose attestation documents are believed; without one, none is
+    /// A root certificate (PEM or DER) whose attestation documents are believed; without one, none is
     #[arg(long = "nsm-root", value_name = "FILE")]
     nsm_roots: Vec<PathBuf>,
     /// Don't tell each request on standard error
@@ -76,12 +78,22 @@ fn run(args: &Kms) -> Result<()> {
     };
     let server = Server::start(&settings)?;
     for path in &args.nsm_roots {
-        server.trust_nsm_root(&std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+        server.trust_nsm_root(&certificate(path)?);
     }
     println!("{}", welcome(&server, &principals)?);
     signals.forever().next();
     server.stop();
     Ok(())
+}
+
+/// A certificate's DER, from a file of either form.
+fn certificate(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !bytes.starts_with(b"-----BEGIN") {
+        return Ok(bytes);
+    }
+    let parsed = CertificateDer::from_pem_slice(&bytes);
+    Ok(parsed.map_err(|_| anyhow!("{}: expected a certificate in PEM, got another file", path.display()))?.to_vec())
 }
 
 /// A user whom IAM allows everything, so that the `aws` command line works at once.

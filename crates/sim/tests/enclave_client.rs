@@ -87,7 +87,7 @@ impl Bench {
     }
 
     fn refused(&self, module: &SimulatedNsm) -> KmsError {
-        self.release(module, &CONTEXT).err().expect("the key was released")
+        self.release(module, &CONTEXT).expect_err("the key was released")
     }
 
     fn struck(&self, fault: Fault) -> KmsError {

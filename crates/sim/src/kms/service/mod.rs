@@ -3,6 +3,8 @@ mod answer;
 mod call;
 mod crypto;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use super::error::{Answer, Failure, fail};
 use super::faults::{Fault, Faults};
