@@ -1,5 +1,5 @@
 //! The command line: help, completions and man pages all come from these definitions.
-use crate::commands::{completions, config, init, keys, man, softsign, start, state, status, version};
+use crate::commands::{completions, config, init, keys, man, nitro, softsign, start, state, status, version};
 use crate::failure::{Exit, Failure};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
@@ -55,6 +55,8 @@ enum Command {
     Softsign(softsign::Softsign),
     #[command(subcommand)]
     State(state::State),
+    #[command(subcommand)]
+    Nitro(nitro::Nitro),
     Version(version::Version),
     Completions(completions::Completions),
     Man(man::Man),
@@ -74,6 +76,7 @@ impl Cli {
             Command::Keys(command) => command.run(out),
             Command::Softsign(command) => command.run(out),
             Command::State(command) => command.run(out),
+            Command::Nitro(command) => command.run(),
             Command::Version(command) => command.run(out),
             Command::Completions(command) => command.run(out),
             Command::Man(command) => command.run(out),

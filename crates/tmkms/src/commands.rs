@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod man;
+pub(crate) mod nitro;
 pub(crate) mod softsign;
 pub(crate) mod start;
 pub(crate) mod state;

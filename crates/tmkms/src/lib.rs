@@ -16,3 +16,5 @@ mod state;
 pub mod terminal;
 
 pub use cli::Cli;
+/// For a process that plays an enclave in development: the same command around another security module.
+pub use commands::nitro::start::Start as NitroStart;

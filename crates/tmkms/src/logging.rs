@@ -21,9 +21,13 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 struct Logger {
     format: LogFormat,
-    level: LevelFilter,
     queue: Queue,
+    /// Where each line goes besides; it must not wait.
+    also: Option<Tee>,
 }
+
+/// Takes each line of the log, with its end, without waiting for anybody.
+pub type Tee = Box<dyn Fn(&str) + Send + Sync>;
 
 impl From<LogLevel> for LevelFilter {
     fn from(level: LogLevel) -> Self {
@@ -41,13 +45,21 @@ impl From<LogLevel> for LevelFilter {
 /// # Errors
 /// The system gives no thread for it.
 pub fn install(settings: LogSettings, verbose: bool) -> io::Result<()> {
+    install_with(settings, verbose, None)
+}
+
+/// The same with another place where each line goes: an enclave keeps its last ones for its parent.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_with(settings: LogSettings, verbose: bool, also: Option<Tee>) -> io::Result<()> {
     if LOGGER.get().is_some() {
         return Ok(());
     }
     let level = if verbose { LevelFilter::Debug } else { settings.level.into() };
     let format = settings.format;
     let queue = Queue::start(io::stderr(), move |lost| lost_line(format, lost))?;
-    let logger = LOGGER.get_or_init(|| Logger { format, level, queue });
+    let logger = LOGGER.get_or_init(|| Logger { format, queue, also });
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
         // The usual hook writes to stderr itself, and would wait there with all that the panicking thread holds.
@@ -92,12 +104,17 @@ pub fn metrics() -> String {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        // The one level, which an enclave's configuration may change later.
+        metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.queue.push(&line::render(self.format, now(), record));
+            let line = line::render(self.format, now(), record);
+            if let Some(also) = &self.also {
+                also(&line);
+            }
+            self.queue.push(&line);
         }
     }
 
