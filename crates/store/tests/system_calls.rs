@@ -8,7 +8,8 @@ use files::{Folder, height};
 use guard::{Record, Store};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use store::{FileStore, Lowering};
+use store::file::slot::Owner;
+use store::{BindingStore, FileStore, Lowering};
 
 const NAME: &str = "state.json";
 const COMMITS: u64 = 50;
@@ -129,4 +130,31 @@ fn a_commit_takes_four_system_calls() {
     assert!(commits.len() >= 4 * usize::try_from(COMMITS).unwrap());
     let rest: Vec<&str> = commits[4 * usize::try_from(COMMITS).unwrap()..].iter().map(|call| name_of(call)).collect();
     assert_eq!(rest, ["flock", "close"]);
+}
+
+#[test]
+fn a_binding_is_synced_under_its_own_name_and_its_folder_before_the_commit() {
+    if let Some(folder) = child_folder() {
+        let path = folder.join(NAME);
+        FileStore::create_for(&path, &Owner::unbound(identity().chain_id), &Record::never_signed()).unwrap();
+        let mut store = BindingStore::open(&path, &identity()).unwrap();
+        let zero = store.recover().unwrap();
+        acknowledged(&path);
+        let _ = store.commit(&zero, &nth(1, 1)).unwrap();
+        acknowledged(&path);
+        return;
+    }
+    let folder = Folder::new();
+    let Some(calls) = traced("a_binding_is_synced_under_its_own_name_and_its_folder_before_the_commit", &folder) else {
+        return;
+    };
+    let begun = find(&calls, 0, "readlink", &[]);
+    let written = find(&calls, begun, "write", &[".new-", "8192) = 8192"]);
+    let synced = find(&calls, written, "fsync", &[".new-", "= 0"]);
+    let renamed = find(&calls, synced, "rename", &[".new-", "\"/state.json\""]);
+    let named = find(&calls, renamed, "fsync", &["= 0"]);
+    assert!(!calls[named].contains(NAME), "the folder: {}", calls[named]);
+    let locked = find(&calls, named, "flock", &["LOCK_EX|LOCK_NB"]);
+    let committed = find(&calls, locked, "pwrite64", &["= 4096"]);
+    assert!(committed < calls.iter().rposition(|call| name_of(call) == "readlink").unwrap());
 }
