@@ -234,3 +234,20 @@ fn a_path_that_is_too_long_for_a_socket_is_named() {
         assert!(error.to_string().contains("at most 107 bytes"), "{error}");
     }
 }
+
+/// Nobody can connect to it from here: a machine's own processes are refused, and most kernels have no loopback.
+#[test]
+fn a_vsock_port_is_listened_on_once_where_the_kernel_has_vsock() {
+    let listener = match Listener::on_parent(None, 4_055_555_001) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+        listener => listener.unwrap(),
+    };
+    assert!(listener.accept_within(Duration::from_millis(10)).unwrap().is_none());
+    let second = Listener::in_enclave(&Parent::default(), 4_055_555_001).err().unwrap();
+    assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    assert!(second.to_string().contains("vsock port 4055555001 is in use"), "{second}");
+    let stopper = listener.stopper();
+    let waiting = thread::spawn(move || listener.accept().is_err());
+    stopper.stop();
+    assert!(waiting.join().unwrap());
+}
