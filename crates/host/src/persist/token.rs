@@ -1,5 +1,4 @@
 //! Where `persist` finds the control token: in the file that `push-config` made.
-use base64ct::{Base64, Encoding};
 use rustix::process::geteuid;
 use std::fmt;
 use std::fs::File;
@@ -108,19 +107,16 @@ impl TokenFile {
     }
 }
 
-/// 32 bytes as they are, in hexadecimal, or in base64.
+/// 32 bytes as 64 hexadecimal digits, with or without an end of the line.
 fn parse(bytes: &[u8]) -> Option<Token> {
-    if let Ok(raw) = <&[u8; 32]>::try_from(bytes) {
-        return Some(Token::new(raw));
+    let digits = bytes.trim_ascii_end();
+    if digits.len() != 64 {
+        return None;
     }
-    let text = std::str::from_utf8(bytes).ok()?.trim_ascii();
     let mut raw = Zeroizing::new([0; 32]);
-    if text.len() == 64 {
-        for (byte, digits) in raw.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        return Some(Token::new(&raw));
+    for (byte, pair) in raw.iter_mut().zip(digits.chunks(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = digit(0)? << 4 | digit(1)?;
     }
-    let decoded = Base64::decode(text, raw.as_mut()).ok()?.len();
-    (decoded == 32).then(|| Token::new(&raw))
+    Some(Token::new(&raw))
 }

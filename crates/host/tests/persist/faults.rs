@@ -139,7 +139,10 @@ fn serve_until_killed() {
 }
 
 fn serve_in_a_process(world: &World) -> std::process::Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    // A write beyond a limit is then an error, and no signal.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "faults::serve_until_killed", "--nocapture"])
         .env("PERSIST_TEST_FOLDER", &world.folder)
         .stdout(Stdio::piped())
@@ -148,6 +151,54 @@ fn serve_in_a_process(world: &World) -> std::process::Child {
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "serving"));
     child
+}
+
+/// Lets that process write no file beyond so many bytes; what is beyond fails as on a full disk, in part or as a whole.
+fn limit_files(child: &std::process::Child, bytes: Option<u64>) {
+    let pid = rustix::process::Pid::from_child(child);
+    let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+fn when_the_disk_refuses_writes_nothing_is_signed_and_it_goes_on_by_itself_when_it_takes_them_again() {
+    // 4096: every write of the second slot fails. 5000: it is cut short, and tears the slot.
+    for bytes in [4096, 5000] {
+        let world = World::with_state();
+        let mut child = serve_in_a_process(&world);
+        let mut enclave = world.enclave(1);
+        let _ = enclave.authorize(vote(1, 1), None).unwrap();
+        limit_files(&child, Some(bytes));
+        let mut height = 2;
+        // One of two commits goes to the second slot.
+        while enclave.authorize(vote(height, 1), None).is_ok() {
+            height += 1;
+        }
+        assert!(height < 5);
+        for attempt in 0..6 {
+            match enclave.authorize(vote(height, 1), None) {
+                Err(Denied::Store(error)) => {
+                    assert_eq!(error.trouble, Trouble::Failed, "{error}");
+                    assert!(error.detail.contains("on the parent: state file"), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+            // Neither a new connection nor a new life makes the server forget whose doing a torn slot is.
+            if attempt == 2 {
+                enclave = world.enclave(1);
+            }
+            if attempt == 4 {
+                drop(enclave);
+                enclave = world.enclave(2);
+            }
+        }
+        limit_files(&child, None);
+        let _ = enclave.authorize(vote(height, 1), None).unwrap();
+        assert!(matches!(enclave.authorize(vote(height, 2), None), Err(Denied::Refused(_))));
+        let _ = enclave.authorize(vote(height + 1, 1), None).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 #[test]

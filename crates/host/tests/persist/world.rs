@@ -87,7 +87,8 @@ impl World {
 
     pub fn write_token(&self, token: &[u8; 32]) {
         let path = self.token().path().to_owned();
-        fs::write(&path, token).unwrap();
+        let text: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::write(&path, format!("{text}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
