@@ -12,13 +12,16 @@ const AWSCLI: &str = "awscli==1.45.11";
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// What to run, with its own options (`kms --dir DIR`)
+    /// What to run, with its own options (`kms --dir DIR`); `test` tries the KMS with the `aws` command line
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
 
 /// Becomes crate `sim`'s program: built here and not linked in, so that the other tasks needn't build it.
 pub fn run(args: &Args) -> Result<()> {
+    if args.rest == ["test"] {
+        return step::run("the aws command line against the development KMS", &mut aws_tests()?);
+    }
     let mut cargo = step::cargo();
     let manifest = step::root().join("Cargo.toml");
     // Paths in the arguments are meant from where the caller stands.
@@ -59,7 +62,6 @@ pub fn awscli() -> Result<PathBuf> {
 ///
 /// # Errors
 /// There is no `aws` command line and it cannot be installed.
-#[allow(dead_code)] // For `cargo xtask test`.
 pub fn aws_tests() -> Result<Command> {
     let mut cargo = step::cargo();
     cargo.env("AWS", awscli()?).args(["test", "--release", "--package", "sim", "--test", "aws", "--", "--ignored"]);

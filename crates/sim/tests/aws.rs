@@ -1,4 +1,4 @@
-//! The ordinary `aws` command line against the server. Ignored unless asked for: `cargo test -p sim --test aws -- --ignored`; `AWS` names the program.
+//! The ordinary `aws` command line against the server. Ignored unless asked for by `cargo xtask sim test`; `AWS` names the program.
 #![allow(clippy::unwrap_used)]
 use serde_json::{Value, json};
 use sim::kms::{Fault, Server, Settings};
@@ -51,7 +51,7 @@ impl Aws {
         for name in ["PYENV_ROOT", "PYENV_VERSION"] {
             std::env::var_os(name).map(|value| command.env(name, value));
         }
-        let output = command.output().expect("no aws command line: `cargo xtask test` installs one");
+        let output = command.output().expect("no aws command line: `cargo xtask sim test` installs one");
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
@@ -86,7 +86,7 @@ fn unbase64(text: &str) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "needs the aws command line; cargo xtask test has one"]
+#[ignore = "needs the aws command line; `cargo xtask sim test` has one"]
 fn the_aws_command_line_makes_a_key_and_encrypts_and_decrypts_under_it() {
     let aws = Aws::start("all");
     let made = aws.ok(&["create-key", "--description", "a first key", "--tags", "TagKey=a,TagValue=b"]);
@@ -124,7 +124,7 @@ fn the_aws_command_line_makes_a_key_and_encrypts_and_decrypts_under_it() {
 }
 
 #[test]
-#[ignore = "needs the aws command line; cargo xtask test has one"]
+#[ignore = "needs the aws command line; `cargo xtask sim test` has one"]
 fn the_aws_command_line_changes_policies_and_states() {
     let aws = Aws::start("policies");
     let made = aws.ok(&["create-key"]);
@@ -143,7 +143,10 @@ fn the_aws_command_line_changes_policies_and_states() {
         "User: {USER} is not authorized to perform: kms:Encrypt on resource: {arn} with an explicit deny in a resource-based policy"
     );
     assert!(error.contains(&expected), "{error}");
-    let locked = json!({ "Version": "2012-10-17", "Statement": [] });
+    let stranger = json!({ "AWS": "arn:aws:iam::444455556666:user/stranger" });
+    let locked = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Principal": stranger, "Action": "kms:*", "Resource": "*" },
+    ]});
     let bad = format!("file://{}", aws.file("bad.json", locked.to_string().as_bytes()));
     aws.refused(&["put-key-policy", "--key-id", &arn, "--policy", &bad], "MalformedPolicyDocumentException");
 
@@ -157,7 +160,7 @@ fn the_aws_command_line_changes_policies_and_states() {
 }
 
 #[test]
-#[ignore = "needs the aws command line; cargo xtask test has one"]
+#[ignore = "needs the aws command line; `cargo xtask sim test` has one"]
 fn the_aws_command_line_understands_what_is_wrong() {
     let mut aws = Aws::start("wrong");
     // It tries again by itself, three more times.
