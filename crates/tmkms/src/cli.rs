@@ -1,9 +1,13 @@
 //! The command line: help, completions and man pages all come from these definitions.
-use crate::commands::{completions, config, init, keys, man, nitro, softsign, start, state, status, version};
-use crate::failure::{Exit, Failure};
-use clap::{Args, Parser, Subcommand};
+#[cfg(any(feature = "host", feature = "nitro-enclave"))]
+use crate::commands::nitro;
+use crate::commands::version;
+use crate::failure::Failure;
+use clap::{Parser, Subcommand};
 use std::io::Write;
-use std::path::PathBuf;
+
+#[cfg(feature = "host")]
+pub(crate) use on_host::ConfigOption;
 
 const ABOUT: &str = "Signs a validator's votes, and never two for one position";
 
@@ -33,6 +37,9 @@ Environment:
   TMKMS_CONFIG_FILE  the configuration, where -c is not given
   NO_COLOR           no colour, whatever the terminal";
 
+#[cfg(feature = "host")]
+mod on_host;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "tmkms", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
@@ -44,22 +51,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Init(init::Init),
-    Start(start::Start),
-    Status(status::Status),
-    #[command(subcommand)]
-    Config(config::Config),
-    #[command(subcommand)]
-    Keys(keys::Keys),
-    #[command(subcommand)]
-    Softsign(softsign::Softsign),
-    #[command(subcommand)]
-    State(state::State),
+    #[cfg(feature = "host")]
+    #[command(flatten)]
+    OnHost(on_host::Command),
+    #[cfg(any(feature = "host", feature = "nitro-enclave"))]
     #[command(subcommand)]
     Nitro(nitro::Nitro),
     Version(version::Version),
-    Completions(completions::Completions),
-    Man(man::Man),
+    #[cfg(feature = "host")]
+    #[command(flatten)]
+    AboutItself(on_host::AboutItself),
 }
 
 impl Cli {
@@ -69,54 +70,13 @@ impl Cli {
     /// Whatever the command could not do, with its exit code.
     pub fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         match self.command {
-            Command::Init(command) => command.run(out),
-            Command::Start(command) => command.run(),
-            Command::Status(command) => command.run(out),
-            Command::Config(command) => command.run(out),
-            Command::Keys(command) => command.run(out),
-            Command::Softsign(command) => command.run(out),
-            Command::State(command) => command.run(out),
-            Command::Nitro(command) => command.run(),
+            #[cfg(feature = "host")]
+            Command::OnHost(command) => command.run(out),
+            #[cfg(any(feature = "host", feature = "nitro-enclave"))]
+            Command::Nitro(command) => command.run(out),
             Command::Version(command) => command.run(out),
-            Command::Completions(command) => command.run(out),
-            Command::Man(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Command::AboutItself(command) => command.run(out),
         }
-    }
-}
-
-/// Which configuration to use.
-#[derive(Debug, Args)]
-pub struct ConfigOption {
-    /// The configuration file
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        env = "TMKMS_CONFIG_FILE",
-        default_value = "tmkms.toml",
-        hide_env_values = true
-    )]
-    config: PathBuf,
-}
-
-impl ConfigOption {
-    pub(crate) fn load(&self) -> Result<crate::config::Config, Failure> {
-        Ok(crate::config::load(&self.config)?)
-    }
-
-    /// For commands about keys, states and processes of this host, of which an enclave's configuration has none.
-    pub(crate) fn load_for_host(&self, instead: &str) -> Result<crate::config::Config, Failure> {
-        let config = self.load()?;
-        if !config.is_for_enclave() {
-            return Ok(config);
-        }
-        let file = crate::state::shell_word(&self.config.display().to_string());
-        let message = format!("{} is for an enclave: keys and records are not this host's", self.config.display());
-        Err(Failure::new(Exit::Configuration, message, instead.replace("FILE", &file)))
-    }
-
-    /// As it was given, for commands that are shown to be typed.
-    pub(crate) fn path(&self) -> &std::path::Path {
-        &self.config
     }
 }

@@ -20,7 +20,7 @@ mod syntax;
 mod vsock;
 
 pub use fault::{Fault, Faults, Place};
-pub use load::{ENVIRONMENT_VARIABLE, FILE_NAME, LoadError, MAX_CONFIG_BYTES, load};
+pub use load::{ENVIRONMENT_VARIABLE, FILE_NAME, LoadError, MAX_CONFIG_BYTES, load, load_with_text};
 pub(crate) use nearest::nearest;
 pub use nitro::{Identity, Key, KmsKey, MAX_CIPHERTEXT_BYTES, NitroSettings, State};
 

@@ -1,5 +1,7 @@
 //! Why a command did not do its work: what is wrong, what to do about it, and the exit code.
+#[cfg(feature = "host")]
 use crate::config::LoadError;
+#[cfg(feature = "host")]
 use crate::permissions::{self, Readers};
 use std::io;
 
@@ -52,6 +54,7 @@ impl Failure {
     }
 }
 
+#[cfg(feature = "host")]
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         let problems = match &error {

@@ -6,15 +6,22 @@ mod cli;
 mod commands;
 pub mod config;
 pub mod failure;
+#[cfg(feature = "host")]
 mod filesystem;
+#[cfg(feature = "host")]
 mod keys;
+#[cfg(feature = "host")]
 mod listener;
 pub mod logging;
+#[cfg(feature = "host")]
 pub mod networks;
+#[cfg(feature = "host")]
 mod permissions;
+#[cfg(feature = "host")]
 mod state;
 pub mod terminal;
 
 pub use cli::Cli;
+#[cfg(feature = "nitro-enclave")]
 /// For a process that plays an enclave in development: the same command around another security module.
 pub use commands::nitro::start::Start as NitroStart;

@@ -26,16 +26,30 @@ const STACK_BYTES: usize = 192 * 1024;
 /// After a failed accept (too many open files), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds the address and serves it on a thread of its own, as long as the process lives.
+/// What is served: the signer's own, or those of an enclave.
+pub(crate) trait Pages: Send + Sync + 'static {
+    /// Prometheus' text.
+    fn metrics(&self) -> Answer;
+    /// For probes: fails when votes stop, not only when the connection does.
+    fn health(&self) -> Answer;
+    /// For `tmkms status`: JSON.
+    fn status(&self) -> Answer;
+}
+
+/// Serves this process's signer.
 pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result<(), Failure> {
     let MetricsSettings { listen, unhealthy_after } = settings;
+    let pages = Own { metrics: Arc::clone(metrics), unhealthy_after };
+    serve(listen, Arc::new(pages), "free the port, or name another one as `listen` in [metrics]")
+}
+
+/// Binds the address and serves it on a thread of its own, as long as the process lives; `help` is for a failure.
+pub(crate) fn serve(listen: SocketAddr, pages: Arc<dyn Pages>, help: &'static str) -> Result<(), Failure> {
     let fail = |what: &str, error: &io::Error| {
-        let message = format!("cannot {what} the metrics on {listen}: {error}");
-        Failure::new(Exit::Runtime, message, bind_help(listen, error.kind()))
+        Failure::new(Exit::Runtime, format!("cannot {what} the metrics on {listen}: {error}"), help)
     };
     let socket = TcpListener::bind(listen).map_err(|error| fail("serve", &error))?;
     let address = socket.local_addr().map_err(|error| fail("serve", &error))?;
-    let pages = Arc::new(Pages { metrics: Arc::clone(metrics), unhealthy_after });
     thread::Builder::new()
         .name("metrics".to_owned())
         .stack_size(STACK_BYTES)
@@ -45,24 +59,7 @@ pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result
     Ok(())
 }
 
-/// What to do where an address cannot be listened on.
-fn bind_help(listen: SocketAddr, kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::AddrInUse => "free the port, or name another one as `listen` in [metrics]".to_owned(),
-        io::ErrorKind::AddrNotAvailable => format!(
-            "no network interface of this host has the address {}: name one of its own as `listen` in [metrics], such as \
-             127.0.0.1:{}",
-            listen.ip(),
-            listen.port()
-        ),
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are for privileged users: name a higher one as `listen` in [metrics]".to_owned()
-        }
-        _ => String::new(),
-    }
-}
-
-struct Pages {
+struct Own {
     metrics: Arc<Metrics>,
     unhealthy_after: Duration,
 }
@@ -83,7 +80,7 @@ impl Drop for Place {
     }
 }
 
-fn accept(socket: &TcpListener, pages: &Arc<Pages>) {
+fn accept(socket: &TcpListener, pages: &Arc<dyn Pages>) {
     let taken = Arc::new(AtomicUsize::new(0));
     loop {
         let stream = match socket.accept() {
@@ -100,14 +97,14 @@ fn accept(socket: &TcpListener, pages: &Arc<Pages>) {
         let _ = thread::Builder::new().name("metrics client".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             let _place = place;
             // A client that hangs up or is too slow is no news.
-            let _ = serve(&stream, &pages);
+            let _ = answer_client(&stream, &*pages);
         });
     }
 }
 
-fn serve(stream: &TcpStream, pages: &Pages) -> io::Result<()> {
+fn answer_client(stream: &TcpStream, pages: &dyn Pages) -> io::Result<()> {
     let answer = match read_request(stream)? {
-        Some(line) => pages.answer(&line),
+        Some(line) => answer(pages, &line),
         None => Answer::text("400 Bad Request", "expected a GET request of at most 8 KiB\n"),
     };
     stream.set_write_timeout(Some(CLIENT_LIMIT))?;
@@ -140,15 +137,25 @@ fn ends_headers(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|four| four == b"\r\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n")
 }
 
-struct Answer {
+/// What a client gets.
+pub(crate) struct Answer {
     status: &'static str,
     content_type: &'static str,
     body: String,
 }
 
 impl Answer {
-    fn text(status: &'static str, body: impl Into<String>) -> Self {
+    pub(crate) fn text(status: &'static str, body: impl Into<String>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    pub(crate) fn ok(content_type: &'static str, body: String) -> Self {
+        Self { status: "200 OK", content_type, body }
+    }
+
+    /// It cannot be told, or it is not well.
+    pub(crate) fn unavailable(body: impl Into<String>) -> Self {
+        Self::text("503 Service Unavailable", body)
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -162,35 +169,42 @@ impl Answer {
     }
 }
 
-impl Pages {
-    fn answer(&self, request_line: &str) -> Answer {
-        let mut words = request_line.split(' ');
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let path = target.split('?').next().unwrap_or_default();
-        match (method, path) {
-            ("GET", "/metrics") => {
-                let body = self.metrics.render() + &logging::metrics();
-                Answer { status: "200 OK", content_type: CONTENT_TYPE, body }
-            }
-            ("GET", "/healthz") => health(&self.snapshot()),
-            ("GET", "/status") => match serde_json::to_string(&self.snapshot()) {
-                Ok(body) => Answer { status: "200 OK", content_type: "application/json", body },
-                Err(error) => Answer::text("500 Internal Server Error", format!("{error}\n")),
-            },
-            ("GET", "/") => Answer::text("200 OK", "tmkms: see /metrics, /healthz and /status\n"),
-            ("GET", _) => Answer::text("404 Not Found", "expected /metrics, /healthz or /status\n"),
-            _ => Answer::text("405 Method Not Allowed", "expected GET\n"),
-        }
+fn answer(pages: &dyn Pages, request_line: &str) -> Answer {
+    let mut words = request_line.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = target.split('?').next().unwrap_or_default();
+    match (method, path) {
+        ("GET", "/metrics") => pages.metrics(),
+        ("GET", "/healthz") => pages.health(),
+        ("GET", "/status") => pages.status(),
+        ("GET", "/") => Answer::text("200 OK", "tmkms: see /metrics, /healthz and /status\n"),
+        ("GET", _) => Answer::text("404 Not Found", "expected /metrics, /healthz or /status\n"),
+        _ => Answer::text("405 Method Not Allowed", "expected GET\n"),
     }
+}
 
+impl Own {
     fn snapshot(&self) -> Snapshot {
         self.metrics.snapshot(self.unhealthy_after)
     }
 }
 
-fn health(snapshot: &Snapshot) -> Answer {
-    let status = if snapshot.healthy { "200 OK" } else { "503 Service Unavailable" };
-    Answer::text(status, snapshot.health())
+impl Pages for Own {
+    fn metrics(&self) -> Answer {
+        Answer::ok(CONTENT_TYPE, self.metrics.render() + &logging::metrics())
+    }
+
+    fn health(&self) -> Answer {
+        let snapshot = self.snapshot();
+        if snapshot.healthy { Answer::text("200 OK", snapshot.health()) } else { Answer::unavailable(snapshot.health()) }
+    }
+
+    fn status(&self) -> Answer {
+        match serde_json::to_string(&self.snapshot()) {
+            Ok(body) => Answer::ok("application/json", body),
+            Err(error) => Answer::text("500 Internal Server Error", format!("{error}\n")),
+        }
+    }
 }
 
 /// The address that a client of this host reaches a listener at.

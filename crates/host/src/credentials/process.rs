@@ -64,8 +64,8 @@ fn wait(child: &mut Child, until: Instant) -> Option<std::process::ExitStatus> {
 fn end(child: &mut Child) {
     if let Ok(None) = child.try_wait() {
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        drop(group.map(|group| kill_process_group(group, Signal::KILL)));
-        drop(child.kill());
-        drop(child.wait());
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

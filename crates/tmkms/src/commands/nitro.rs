@@ -1,19 +1,69 @@
 //! `tmkms nitro …`: the signer inside a Nitro enclave, and its helpers on the parent.
+#[cfg(feature = "host")]
+mod asking;
+#[cfg(feature = "host")]
+mod logs;
+#[cfg(feature = "host")]
+mod metrics;
+#[cfg(feature = "host")]
+mod persist;
+#[cfg(feature = "host")]
+mod proxy;
+#[cfg(feature = "host")]
+mod push_config;
+#[cfg(feature = "nitro-enclave")]
 pub(crate) mod start;
+#[cfg(feature = "host")]
+mod status;
+#[cfg(feature = "host")]
+mod watch;
 
 use crate::failure::Failure;
 use clap::Subcommand;
+use std::io::Write;
+
+const ABOUT: &str = "\
+The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
+signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares.";
 
 /// Sign inside a Nitro enclave
 #[derive(Debug, Subcommand)]
+#[command(long_about = ABOUT)]
 pub(crate) enum Nitro {
+    #[cfg(feature = "nitro-enclave")]
     Start(start::Start),
+    #[cfg(feature = "host")]
+    PushConfig(push_config::PushConfig),
+    #[cfg(feature = "host")]
+    Status(status::Status),
+    #[cfg(feature = "host")]
+    Logs(logs::Logs),
+    #[cfg(feature = "host")]
+    Metrics(metrics::Metrics),
+    #[cfg(feature = "host")]
+    Persist(persist::Persist),
+    #[cfg(feature = "host")]
+    Proxy(proxy::Proxy),
 }
 
 impl Nitro {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    #[cfg_attr(not(feature = "host"), expect(unused_variables, reason = "only the host's commands print"))]
+    pub(crate) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
+            #[cfg(feature = "nitro-enclave")]
             Self::Start(command) => command.run(),
+            #[cfg(feature = "host")]
+            Self::PushConfig(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Status(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Logs(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Metrics(command) => command.run(),
+            #[cfg(feature = "host")]
+            Self::Persist(command) => command.run(),
+            #[cfg(feature = "host")]
+            Self::Proxy(command) => command.run(),
         }
     }
 }

@@ -11,10 +11,11 @@ pub struct Version {
     verbose: bool,
 }
 
-/// The cargo features that name parts of this build. They are names that users of the original description know;
-/// today they change nothing.
+/// The cargo features that name parts of this build; softsign and aws-ne-sys are names that users of the original
+/// description know, and change nothing.
 fn features() -> String {
     let all = [
+        ("host", cfg!(feature = "host")),
         ("softsign", cfg!(feature = "softsign")),
         ("nitro-enclave", cfg!(feature = "nitro-enclave")),
         ("aws-ne-sys", cfg!(feature = "aws-ne-sys")),
@@ -30,7 +31,6 @@ impl Version {
             writeln!(out, "target: {}-{}", std::env::consts::ARCH, std::env::consts::OS)?;
             writeln!(out, "features: {}", features())?;
             writeln!(out, "configuration: that of tmkms 0.15, see docs/configuration.md")?;
-            writeln!(out, "enclave: not in this version")?;
         }
         Ok(())
     }

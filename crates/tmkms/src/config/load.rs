@@ -3,6 +3,7 @@ use super::{Config, Fault, Faults, FilePath, Identity, Place, parse};
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// The file's name when nothing else is said; in the working directory.
 pub const FILE_NAME: &str = "tmkms.toml";
@@ -77,20 +78,30 @@ impl std::error::Error for LoadError {}
 /// The file cannot be read, is longer than [`MAX_CONFIG_BYTES`], has faults, or names files that exist only
 /// relative to the working directory.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    load_with_text(path).map(|(config, _)| config)
+}
+
+/// The same with the text itself, which an enclave is sent; it may hold credentials.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_text(path: &Path) -> Result<(Config, Zeroizing<String>), LoadError> {
     let unreadable = |reason: String, kind| LoadError::Unreadable { path: path.to_owned(), reason, kind };
     let failed = |error: std::io::Error| unreadable(error.to_string(), error.kind());
     let file = std::fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
+    // The place is reserved at once: a buffer that grows leaves copies behind.
+    let length = file.metadata().map_or(0, |metadata| metadata.len().min(MAX_CONFIG_BYTES));
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 64);
     file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
         return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more"), ErrorKind::InvalidData));
     }
     let not_text = |_| unreadable("expected text in UTF-8, got other bytes".to_owned(), ErrorKind::InvalidData);
-    let text = String::from_utf8(bytes).map_err(not_text)?;
+    let text = Zeroizing::new(String::from_utf8(bytes).map_err(not_text)?);
     let mut config = parse(&text, path).map_err(LoadError::Faulty)?;
     config.warnings.extend(config.chains.iter().filter_map(|chain| second_state(chain.state.file()?)));
     let misplaced = misplaced(&config);
-    if misplaced.is_empty() { Ok(config) } else { Err(LoadError::Misplaced(misplaced)) }
+    if misplaced.is_empty() { Ok((config, text)) } else { Err(LoadError::Misplaced(misplaced)) }
 }
 
 /// A state beside the configuration is used, but there is another one where tmkms would look.

@@ -1,0 +1,176 @@
+//! `push-config --watch`: an enclave that was restarted gets its configuration again, and credentials never run out.
+use super::asking;
+use super::push_config::{Checked, Order, progress_line, serving_line};
+use crate::config::LogSettings;
+use crate::failure::{Exit, Failure};
+use crate::logging;
+use host::control_client::{Client, ClientError};
+use host::push::{Backoff, refresh_after};
+use log::{debug, error, info, warn};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wire::control::{Answer, Phase, Request, Status};
+
+/// How often the enclave is asked how it is.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What is known between two looks.
+pub(super) struct Watch<F> {
+    order: Order,
+    read: F,
+    /// When to push, whatever the enclave says: at first, after a failure, before credentials expire.
+    due: Option<Instant>,
+    /// When pushing may be tried again after a failure.
+    not_before: Instant,
+    backoff: Backoff,
+    /// Since when the enclave runs, as it said last, in seconds.
+    uptime: f64,
+    is_reachable: bool,
+    /// When the pushed credentials expire, in seconds since 1970.
+    expires_at: Option<i64>,
+}
+
+impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
+    pub(super) fn new(order: Order, read: F) -> Result<Self, Failure> {
+        let now = Instant::now();
+        let backoff = Backoff::default();
+        Ok(Self { order, read, due: Some(now), not_before: now, backoff, uptime: 0.0, is_reachable: true, expires_at: None })
+    }
+
+    /// Until a signal.
+    pub(super) fn run(mut self, verbose: bool) -> Result<(), Failure> {
+        logging::install(LogSettings::default(), verbose)
+            .map_err(|error| Failure::new(Exit::Runtime, format!("no thread for the log: {error}"), ""))?;
+        let signals = signals()?;
+        info!("watching {}", self.order.target);
+        loop {
+            self.look();
+            match signals.recv_timeout(POLL) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(SIGHUP) => self.reload(),
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        info!("stopped; the enclave goes on");
+        Ok(())
+    }
+
+    /// One look at the enclave, and a push if it needs one.
+    fn look(&mut self) {
+        match self.status() {
+            Err(failure) => {
+                if std::mem::replace(&mut self.is_reachable, false) {
+                    tell(&failure);
+                }
+            }
+            Ok(status) => {
+                if !std::mem::replace(&mut self.is_reachable, true) {
+                    info!("{} answers again", self.order.target);
+                }
+                let was_restarted = status.uptime_seconds < self.uptime;
+                self.uptime = status.uptime_seconds;
+                if was_restarted {
+                    info!("the enclave was restarted, and is {}", asking::phase(status.phase));
+                }
+                let now = Instant::now();
+                let is_due = self.due.is_some_and(|due| due <= now);
+                if (is_due || needs_push(&status)) && self.not_before <= now {
+                    self.push();
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> Result<Status, Failure> {
+        let client = Client::connect(&self.order.target);
+        match client.and_then(|client| client.ask(&Request::Status, None)) {
+            Ok(Answer::Status(status)) => Ok(*status),
+            Ok(Answer::Failed(failure)) => Err(asking::failed(&failure)),
+            Ok(_) => Err(asking::unexpected()),
+            Err(error) => Err(asking::unreachable(&error)),
+        }
+    }
+
+    /// Pushes the file with fresh credentials, and sets when to do it again.
+    fn push(&mut self) {
+        let outcome = self.try_push();
+        let now = Instant::now();
+        match outcome {
+            Ok(()) => {
+                self.backoff.succeeded();
+                self.not_before = now;
+                self.due = self.expires_at.map(|at| now + refresh_after(left(at)));
+            }
+            Err(failure) => {
+                let pause = self.backoff.failed();
+                tell(&failure);
+                warn!("trying again in {} s", pause.as_secs());
+                self.not_before = now + pause;
+                self.due = Some(self.not_before);
+            }
+        }
+    }
+
+    fn try_push(&mut self) -> Result<(), Failure> {
+        let credentials = self.order.credentials()?;
+        let expires_at = credentials.as_ref().and_then(|credentials| credentials.expires_at);
+        if let Some(credentials) = &credentials {
+            let expiry = expires_at.map_or_else(String::new, |at| format!(", they expire in {} s", left(at).as_secs()));
+            debug!("credentials of {}{expiry}", credentials.source);
+        }
+        let client = Client::connect(&self.order.target).map_err(|error: ClientError| asking::unreachable(&error))?;
+        let serving = self.order.push(client, credentials, &mut |progress| info!("{}", progress_line(progress)))?;
+        self.expires_at = expires_at;
+        info!("{}", serving_line(&serving));
+        Ok(())
+    }
+
+    fn reload(&mut self) {
+        match (self.read)() {
+            Ok(file) => {
+                info!("SIGHUP: {} was read again, and is pushed", file.config.path.display());
+                self.order.file = file;
+                (self.due, self.not_before) = (Some(Instant::now()), Instant::now());
+                self.look();
+            }
+            Err(failure) => {
+                tell(&failure);
+                error!("SIGHUP: the file is wrong, and was not pushed; the last one stays");
+            }
+        }
+    }
+}
+
+/// A fresh enclave waits; so does one whose first push failed.
+fn needs_push(status: &Status) -> bool {
+    status.phase == Phase::Waiting
+}
+
+fn tell(failure: &Failure) {
+    for problem in &failure.problems {
+        let help = if problem.help.is_empty() { String::new() } else { format!("; {}", problem.help) };
+        error!("{}{help}", problem.message);
+    }
+}
+
+/// The time until then; none once it is over.
+fn left(at: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(at).map_or(Duration::ZERO, |at| Duration::from_secs(at).saturating_sub(now))
+}
+
+fn signals() -> Result<Receiver<i32>, Failure> {
+    let fail = |error: std::io::Error| Failure::new(Exit::Runtime, format!("cannot wait for signals: {error}"), "");
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(fail)?;
+    let (send, receive) = sync_channel(8);
+    let waiting = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            // A full queue has what ends it, or enough of SIGHUP.
+            let _ = send.try_send(signal);
+        }
+    });
+    waiting.map(|_| receive).map_err(fail)
+}
