@@ -38,13 +38,14 @@ type IsRight = fn(&KmsError) -> bool;
 
 #[test]
 fn each_name_of_kms_has_its_own_variant_and_remedy() {
-    let cases: [(u16, &str, IsRight, &str); 17] = [
+    let cases: [(u16, &str, IsRight, &str); 18] = [
         (400, "ExpiredTokenException", |e| matches!(e, KmsError::ExpiredCredentials), "push-config"),
         (400, "UnrecognizedClientException", |e| matches!(e, KmsError::UnknownCredentials), "`credentials`"),
         (403, "InvalidClientTokenId", |e| matches!(e, KmsError::UnknownCredentials), "`credentials`"),
         (403, "MissingAuthenticationToken", |e| matches!(e, KmsError::UnknownCredentials), "`credentials`"),
         (403, "SignatureDoesNotMatch", |e| matches!(e, KmsError::InvalidSignature), "secret_access_key"),
         (400, "InvalidSignatureException", |e| matches!(e, KmsError::InvalidSignature), "secret_access_key"),
+        (403, "RequestExpired", |e| matches!(e, KmsError::ClockSkew { .. }), "five minutes"),
         (400, "InvalidCiphertextException", |e| matches!(e, KmsError::InvalidCiphertext), "encryption_context"),
         (400, "IncorrectKeyException", |e| matches!(e, KmsError::InvalidCiphertext), "kms_key_arn"),
         (400, "DisabledException", |e| matches!(e, KmsError::KeyUnusable { .. }), "enable"),
@@ -182,6 +183,26 @@ fn a_certificate_of_another_name_or_another_root_is_refused_before_anything_is_s
         assert!(error.to_string().contains("certificate"), "{error}");
         assert!(kms.requests.lock().unwrap().is_empty());
     }
+}
+
+#[test]
+fn an_expired_certificate_is_refused_and_the_clock_is_named() {
+    let expired = pki_with(HOST, rustls::DEFAULT_VERSIONS, |leaf| leaf.not_after = rcgen::date_time_ymd(2001, 1, 1));
+    let kms =
+        Kms::with(&expired.root.clone(), move |stream, _, requests| serve(stream, &expired.config, b"", requests));
+    let text = kms.refusal().to_string();
+    assert!(text.contains("expired") && text.contains("check the clock"), "{text}");
+    assert!(kms.requests.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_host_with_tls_1_2_alone_is_spoken_to_as_some_fips_hosts_are() {
+    let old = pki_with(HOST, &[&rustls::version::TLS12], |_| {});
+    let answer = decrypted(&sealed(b"x", &public_key()));
+    let kms = Kms::with(&old.root.clone(), move |stream, _, requests| {
+        serve(stream, &old.config, answer.as_bytes(), requests);
+    });
+    assert_eq!(kms.decrypt(&FakeNsm::default()).ok().unwrap().as_slice(), b"x");
 }
 
 #[test]

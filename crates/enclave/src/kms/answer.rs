@@ -132,14 +132,13 @@ fn named(code: String, words: &str, response: &Response, asked: &Asked<'_>) -> K
         | "InvalidAccessKeyId"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => KmsError::UnknownCredentials,
+        "RequestExpired" | "RequestExpiredException" | "RequestTimeTooSkewed" | "RequestTimeTooSkewedException" => {
+            KmsError::ClockSkew { ours: asked.time, theirs: response.date }
+        }
         "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "RequestExpired"
-        | "RequestExpiredException"
-        | "RequestTimeTooSkewed"
-        | "RequestTimeTooSkewedException" => {
+        | "IncompleteSignatureException" => {
             // These words repeat the signed headers, the session token among them: never shown.
             signature(words, response.date, asked)
         }

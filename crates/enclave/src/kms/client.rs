@@ -94,10 +94,13 @@ impl Client {
         let started = Instant::now();
         let deadline = started + self.limits.total;
         let mut attempts = 0;
+        let mut last = None;
         loop {
             attempts += 1;
             let error = match call.attempt(now + started.elapsed(), deadline) {
                 Ok(plaintext) => return Ok(plaintext),
+                // An attempt that the deadline cut says less than the one before it.
+                Err(Attempt::Final(error)) if Instant::now() >= deadline => return Err(last.unwrap_or(error)),
                 Err(Attempt::Final(error)) => return Err(error),
                 Err(Attempt::Throttled) => KmsError::Throttled { attempts, waited: started.elapsed() },
                 Err(Attempt::Unavailable(error)) => error,
@@ -106,6 +109,7 @@ impl Client {
             if Instant::now() + wait >= deadline {
                 return Err(error);
             }
+            last = Some(error);
             std::thread::sleep(wait);
         }
     }

@@ -170,16 +170,27 @@ pub struct Pki {
 }
 
 pub fn pki(host: &str) -> Pki {
+    pki_with(host, rustls::DEFAULT_VERSIONS, |_| {})
+}
+
+/// The same with a leaf that is changed before it is signed, or without some versions of TLS.
+pub fn pki_with(
+    host: &str,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    change: impl Fn(&mut rcgen::CertificateParams),
+) -> Pki {
     let root_key = rcgen::KeyPair::generate().unwrap();
     let mut root = rcgen::CertificateParams::new(vec![]).unwrap();
     root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let root_der = root.self_signed(&root_key).unwrap().der().to_vec();
     let issuer = rcgen::Issuer::new(root, root_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let mut leaf = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+    change(&mut leaf);
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()))
