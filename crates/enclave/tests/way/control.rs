@@ -1,0 +1,123 @@
+//! The control port: who may do what, and what a stranger can do to it.
+use crate::world::{World, read_answers, token};
+use std::io::Write;
+use std::time::Duration;
+use wire::control::{Answer, Request};
+
+const GOOD: &str = "a-1 1 5555 5000";
+
+fn code(answers: &[Answer]) -> Option<&str> {
+    match answers.last() {
+        Some(Answer::Failed(failure)) => Some(&failure.code),
+        _ => None,
+    }
+}
+
+fn refused(world: &World) -> bool {
+    let pages = format!("{:?}", world.ask(&Request::Metrics, None));
+    pages.contains("tmkms_enclave_control_refused_total")
+}
+
+#[test]
+fn the_first_good_push_sets_the_token_and_others_are_refused_from_then_on() {
+    let world = World::new();
+    assert_eq!(code(&world.push_as(GOOD, &token(2), 1).answers), Some("token"), "it must prove what it carries");
+    world.push_with("nonsense", 7).failure();
+    world.push_with(GOOD, 1).serving();
+    for (proven_by, carried) in [(7, 7), (1, 7), (7, 1)] {
+        let pushed = world.push_as("b-1 2 5555 5001", &token(proven_by), carried);
+        assert_eq!(code(&pushed.answers), Some("token"), "{proven_by} {carried}");
+    }
+    assert_eq!(world.status().chains.len(), 1);
+    assert!(refused(&world));
+    world.push_with("a-1 1 5555 5000\nb-1 2 5555 5001", 1).serving();
+}
+
+#[test]
+fn a_proof_of_another_connection_is_worth_nothing() {
+    let world = World::new();
+    world.push(GOOD).serving();
+    let (_first, nonce) = world.connect();
+    let frame = Request::Logs { from: 0, follow: false }.encode(Some(&token(1)), &nonce);
+    let (mut second, _) = world.connect();
+    wire::frame::write(&mut second, &frame).unwrap();
+    assert_eq!(code(&read_answers(&mut second)), Some("token"));
+}
+
+#[test]
+fn the_log_needs_a_proof_and_status_and_metrics_need_none() {
+    let world = World::new();
+    let logs = Request::Logs { from: 0, follow: false };
+    world.log.push("a line\n");
+    assert_eq!(code(&world.ask(&logs, Some(&token(1)))), Some("token"), "nobody has pushed yet");
+    world.push_with("nonsense", 3).failure();
+    assert!(matches!(world.ask(&logs, Some(&token(3))).last(), Some(Answer::LogEnd { dropped: 0 })));
+    world.push(GOOD).serving();
+    assert_eq!(code(&world.ask(&logs, Some(&token(3)))), Some("token"));
+    assert_eq!(code(&world.ask(&logs, None)), Some("token"));
+    let answers = world.ask(&logs, Some(&token(1)));
+    assert!(matches!(&answers[0], Answer::Log(line) if line.number == 1 && line.text == "a line"), "{answers:?}");
+    assert!(matches!(world.ask(&Request::Status, None)[..], [Answer::Status(_)]));
+    let answers = world.ask(&Request::Metrics, None);
+    let [Answer::Metrics(page)] = &answers[..] else { panic!("{answers:?}") };
+    assert!(page.metrics.contains("tmkms_enclave_phase{phase=\"serving\"} 1"));
+    assert!(page.metrics.contains("tmkms_enclave_kms_calls_total{outcome=\"released\"} 1"));
+    assert!(page.metrics.contains("tmkms_enclave_credentials_expire_seconds"));
+    assert!(page.healthy && page.health == "healthy\n" && page.status.contains("\"a-1\""));
+}
+
+#[test]
+fn whoever_follows_the_log_gets_new_lines_and_leaves_room_for_others() {
+    let world = World::new();
+    world.push(GOOD).serving();
+    let follow = Request::Logs { from: 0, follow: true };
+    let mut followers: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut stream, nonce) = world.connect();
+            wire::frame::write(&mut stream, &follow.encode(Some(&token(1)), &nonce)).unwrap();
+            stream
+        })
+        .collect();
+    world.log.push("one");
+    for stream in &mut followers {
+        let bytes = wire::frame::read(stream, 1 << 16).unwrap().unwrap();
+        assert!(matches!(Answer::decode(&bytes), Ok(Answer::Log(line)) if line.text == "one"));
+    }
+    assert_eq!(code(&world.ask(&follow, Some(&token(1)))), Some("busy"));
+    assert!(matches!(world.ask(&Request::Status, None)[..], [Answer::Status(_)]));
+    drop(followers);
+    world.log.close();
+}
+
+#[test]
+fn strangers_who_say_nothing_or_nonsense_cost_a_place_and_no_more() {
+    let world = World::new();
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], b"tmkw"] {
+        let stream = wire::endpoint::Enclave::Unix { base: world.folder.0.join("vm") };
+        let mut stream = stream.connect(5050, Duration::from_secs(5)).unwrap();
+        stream.write_all(garbage).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(read_to_end(&mut stream) < 1 << 12);
+    }
+    let (mut stream, _) = world.connect();
+    stream.write_all(&u32::MAX.to_be_bytes()).unwrap();
+    assert!(read_answers(&mut stream).is_empty());
+    let (mut stream, _) = world.connect();
+    wire::frame::write(&mut stream, &[99; 40]).unwrap();
+    assert_eq!(code(&read_answers(&mut stream)), Some("request"));
+
+    // Eight are served at once; the ninth is hung up on, until one of them goes.
+    let silent: Vec<_> = (0..8).map(|_| world.connect()).collect();
+    let ninth = wire::endpoint::Enclave::Unix { base: world.folder.0.join("vm") }.connect(5050, Duration::from_secs(5));
+    assert_eq!(ninth.map_or(0, |mut stream| read_to_end(&mut stream)), 0);
+    drop(silent);
+    world.push(GOOD).serving();
+}
+
+fn read_to_end(stream: &mut std::os::unix::net::UnixStream) -> usize {
+    use std::io::Read;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    bytes.len()
+}
