@@ -50,7 +50,7 @@ pub struct Start {
     parent: Parent,
 }
 
-/// The address of health's limit where the configuration has no [metrics].
+/// How long votes may stay away, where the configuration has no [metrics]: the host signer's default.
 const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 impl Start {
@@ -105,7 +105,7 @@ fn end_at_signal(ending: Ending) -> Result<(), Failure> {
     let waiting = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             ending.end();
-            info!("{}", signal_name(signal).unwrap_or("a signal"));
+            info!("{}: the enclave ends", signal_name(signal).unwrap_or("a signal"));
         }
     });
     waiting.map(drop).map_err(|error| Failure::new(Exit::Runtime, format!("no thread for signals: {error}"), ""))
