@@ -66,6 +66,22 @@ fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
 
 /// Connects, and waits for it at most `limit`. (The kernel itself gives up after 2 s where nobody answers.)
 pub(super) fn connect(cid: u32, port: u32, limit: Duration) -> io::Result<Stream> {
+    attempt(cid, port, limit).map_err(|error| reached_nobody(&error, cid, port).unwrap_or(error))
+}
+
+/// The system's errors of a connect in words, where its own ("no such device") would lead astray.
+fn reached_nobody(error: &io::Error, cid: u32, port: u32) -> Option<io::Error> {
+    let (kind, text) = match Errno::from_io_error(error)? {
+        Errno::CONNRESET => {
+            (io::ErrorKind::ConnectionRefused, format!("nobody listens on vsock port {port} of CID {cid}"))
+        }
+        Errno::NODEV => (io::ErrorKind::AddrNotAvailable, format!("there is no way to CID {cid} from this machine")),
+        _ => return None,
+    };
+    Some(io::Error::new(kind, text))
+}
+
+fn attempt(cid: u32, port: u32, limit: Duration) -> io::Result<Stream> {
     let until = super::deadline(limit);
     let socket = socket(SocketFlags::NONBLOCK)?;
     match net::connect(&socket, &Address::new(cid, port)) {
