@@ -21,6 +21,7 @@ mod vsock;
 
 pub use fault::{Fault, Faults, Place};
 pub use load::{ENVIRONMENT_VARIABLE, FILE_NAME, LoadError, MAX_CONFIG_BYTES, load, load_with_text};
+#[cfg(feature = "host")]
 pub(crate) use nearest::nearest;
 pub use nitro::{Identity, Key, KmsKey, MAX_CIPHERTEXT_BYTES, NitroSettings, State};
 

@@ -1,0 +1,184 @@
+//! `status`, `logs` and `metrics`: what they show, and how they end.
+use crate::enclave::{World, failure, status, until};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wire::control::{
+    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, LogLine, MetricsPage, Phase, Request,
+    Status,
+};
+
+fn chain(state: &str, detail: &str) -> ChainStatus {
+    ChainStatus {
+        id: "test-1".to_owned(),
+        public_key: "SiXGZAofcrnJdTOClO9RttHDMVi7bsumn7w/taM8nc4=".to_owned(),
+        algorithm: "ed25519".to_owned(),
+        address: "AB".repeat(20),
+        state_port: 5555,
+        position: Some("12/0/precommit".to_owned()),
+        state: state.to_owned(),
+        detail: detail.to_owned(),
+        connections: vec![ConnectionStatus { address: "vsock://5000".to_owned(), up: state == "signing" }],
+    }
+}
+
+fn serving(state: &str, detail: &str) -> Status {
+    let by = |what: &str, value: &str, by| Choice { what: what.to_owned(), value: value.to_owned(), by };
+    Status {
+        commit: "abc123".to_owned(),
+        has_policy: true,
+        choices: vec![by("KMS key of test-1", "arn:x", ChosenBy::Image), by("region", "eu-west-1", ChosenBy::Parent)],
+        config_sha256: Some("00ff".to_owned()),
+        credentials: Some(CredentialsStatus {
+            source: "the instance's role r".to_owned(),
+            expires_in_seconds: Some(3540),
+        }),
+        chains: vec![chain(state, detail)],
+        log_lines_dropped: 3,
+        ..status(Phase::Serving)
+    }
+}
+
+fn world_with(status: Status) -> (World, crate::enclave::Enclave) {
+    let world = World::new();
+    let enclave = world.enclave(move |_| vec![Answer::Status(Box::new(status.clone()))]);
+    (world, enclave)
+}
+
+#[test]
+fn a_serving_enclave_is_shown_on_one_page() {
+    let (world, _enclave) = world_with(serving("signing", "signing, last 0.4 s ago"));
+    let pcr = "ab".repeat(48);
+    let expected = format!(
+        "enclave: tmkms 9.9.9 (abc123), up for 5 min\n\
+         phase          serving for 5 s\n\
+         PCR0           {pcr}\n\
+         policy         in the image, measured\n  \
+           KMS key of test-1: arn:x (fixed by the image)\n  \
+           region: eu-west-1 (substitutable: chosen by the parent)\n\
+         configuration  SHA-256 00ff\n\
+         credentials    the instance's role r, expire in 59 min\n\
+         chain test-1 (validator {})\n  \
+           state       signing, last 0.4 s ago\n  \
+           public key  SiXGZAofcrnJdTOClO9RttHDMVi7bsumn7w/taM8nc4= (ed25519)\n  \
+           last signed 12/0/precommit (kept on port 5555)\n  \
+           node        vsock://5000 connected\n\
+         log            3 lines were lost before anybody read them\n",
+        "AB".repeat(20)
+    );
+    world.run(&["status"]).is(0, &expected, "");
+}
+
+#[test]
+fn a_chain_that_is_not_healthy_is_an_error_after_the_page() {
+    let (world, _enclave) = world_with(serving("stalled", "no signature for 90 s, 0 of 1 nodes connected"));
+    let said = world.run(&["status"]);
+    assert!(said.code == 1 && said.out.contains("node        vsock://5000 not connected"), "{said:?}");
+    let expected = "error: chain test-1: no signature for 90 s, 0 of 1 nodes connected\n  help: look at the node and at `tmkms nitro \
+                    proxy`, and at `tmkms nitro logs -i CID`\n";
+    assert_eq!(said.err, expected);
+}
+
+#[test]
+fn an_enclave_that_failed_says_why_and_a_debug_one_says_so_first() {
+    let page = Status {
+        failure: Some(failure("kms-access-denied", "KMS denies it\nfor PCR0 00", "allow it")),
+        debug: true,
+        pcrs: Default::default(),
+        credentials: Some(CredentialsStatus { source: "x".to_owned(), expires_in_seconds: Some(-7) }),
+        ..status(Phase::Waiting)
+    };
+    let (world, _enclave) = world_with(page);
+    world.run(&["status"]).is(
+        1,
+        "enclave: tmkms 9.9.9, up for 5 min\n\
+         phase          waiting for 5 s\n\
+         last failure   releasing, kms-access-denied: KMS denies it\n               for PCR0 00\n               help: allow it\n\
+         DEBUG MODE     its console and memory can be read, and it measures as zeros: no key that matters belongs in it\n\
+         policy         none: the parent chooses everything\n\
+         credentials    x, EXPIRED 7 s ago\n",
+        "error: the enclave, releasing: chain test-1: KMS denies it\nfor PCR0 00\n  help: allow it\n",
+    );
+}
+
+#[test]
+fn the_json_is_the_enclaves_whatever_the_exit_code() {
+    let (world, _enclave) = world_with(status(Phase::Waiting));
+    let said = world.run(&["status", "--json"]);
+    let read: Status = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((read, said.code), (status(Phase::Waiting), 1));
+    assert!(
+        said.err.starts_with("error: the enclave does not serve: it is waiting\n  help: push a configuration"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn logs_are_shown_with_what_is_lost() {
+    let world = World::new();
+    let line = |number: u64, text: &str| Answer::Log(LogLine { number, text: text.to_owned() });
+    let _enclave = world.enclave(move |received| match received.request {
+        Request::Logs { from: 0, follow: false } => {
+            vec![line(5, "five"), line(6, "six\u{1b}[2J"), line(9, "nine"), Answer::LogEnd { dropped: 4 }]
+        }
+        Request::Logs { follow: true, .. } => vec![line(1, "one")],
+        _ => Vec::new(),
+    });
+    let said = world.run(&["logs"]);
+    assert!(said.code == 1 && said.err.contains("missing: `tmkms nitro push-config` makes it"), "{said:?}");
+    std::fs::create_dir(world.file("secrets")).unwrap();
+    std::fs::write(world.file("secrets/control-token"), "00".repeat(32)).unwrap();
+    let only_us: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(world.file("secrets/control-token"), only_us).unwrap();
+    world.run(&["logs"]).is(
+        0,
+        "five\nsix\u{fffd}[2J\n… 2 lines are lost …\nnine\n… 4 lines were lost before they could be read …\n",
+        "",
+    );
+    world.run(&["logs", "-f"]).is(
+        1,
+        "one\n",
+        "error: the enclave ended the log\n  help: see whether it still runs: `tmkms nitro status -i CID`\n",
+    );
+}
+
+fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+#[test]
+fn metrics_are_relayed_and_an_enclave_that_is_gone_is_503_with_the_reason() {
+    let world = World::new();
+    let healthy = Arc::new(AtomicBool::new(true));
+    let is_healthy = Arc::clone(&healthy);
+    let enclave = world.enclave(move |_| {
+        let healthy = is_healthy.load(Ordering::SeqCst);
+        let health = if healthy { "healthy\n" } else { "test-1: sick\n" }.to_owned();
+        let page = MetricsPage { metrics: "tmkms_up 1\n".to_owned(), healthy, health, status: "{}".to_owned() };
+        vec![Answer::Metrics(Box::new(page))]
+    });
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child = world.command(&["metrics", "--listen", &address.to_string()]).spawn().unwrap();
+    until("listener", || get(address, "/").is_some());
+    assert_eq!(get(address, "/metrics").unwrap(), (200, "tmkms_up 1\n".to_owned()));
+    assert_eq!(get(address, "/status").unwrap(), (200, "{}".to_owned()));
+    assert_eq!(get(address, "/healthz").unwrap(), (200, "healthy\n".to_owned()));
+    healthy.store(false, Ordering::SeqCst);
+    assert_eq!(get(address, "/healthz").unwrap(), (503, "test-1: sick\n".to_owned()));
+    drop(enclave);
+    until("loss", || get(address, "/metrics").is_some_and(|(status, _)| status == 503));
+    for path in ["/metrics", "/healthz", "/status"] {
+        let (status, body) = get(address, path).unwrap();
+        assert!(status == 503 && body.contains("cannot reach enclave"), "{path}: {status} {body}");
+    }
+    let taken = world.run(&["metrics", "--listen", &address.to_string()]);
+    assert!(taken.code == 1 && taken.err.contains("name another one with --listen"), "{taken:?}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}

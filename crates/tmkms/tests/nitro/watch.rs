@@ -1,0 +1,122 @@
+//! `push-config --watch`: an enclave that comes back gets its configuration again, and nothing else is pushed.
+use crate::enclave::{CONFIG, World, failure, status, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use wire::control::{Answer, Phase, Received, Request, Serving};
+
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "CANARYSECRET")];
+
+/// An enclave that waits until it was pushed to.
+fn life() -> impl Fn(&Received) -> Vec<Answer> + Send + Sync + 'static {
+    let is_pushed = AtomicBool::new(false);
+    move |received| match received.request {
+        Request::Push(_) => {
+            is_pushed.store(true, SeqCst);
+            vec![Answer::Serving(Serving::default())]
+        }
+        _ => {
+            let phase = if is_pushed.load(SeqCst) { Phase::Serving } else { Phase::Waiting };
+            vec![Answer::Status(Box::new(status(phase)))]
+        }
+    }
+}
+
+fn watch(world: &World, environment: &[(&str, &str)]) -> Child {
+    world.command(&["push-config", "--watch"]).envs(environment.iter().copied()).spawn().unwrap()
+}
+
+/// Ends it, and gives its log.
+fn end(child: Child) -> String {
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{log}");
+    assert!(!log.contains("CANARY"), "{log}");
+    log
+}
+
+#[test]
+fn an_enclave_that_comes_back_is_pushed_to_again() {
+    let world = World::new();
+    let child = watch(&world, &KEYS);
+    let first = world.enclave(life());
+    until("first push", || first.pushed().len() == 1);
+    drop(first);
+    let _ = std::fs::remove_file(world.base());
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let second = world.enclave(life());
+    until("push to the second life", || second.pushed().len() == 1);
+    // It is served, so it is left alone.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(second.pushed().len(), 1);
+    let log = end(child);
+    for part in
+        ["watching enclave unix:", "cannot reach enclave", "answers again", "serving", "stopped; the enclave goes on"]
+    {
+        assert!(log.contains(part), "{part:?} in {log}");
+    }
+}
+
+#[test]
+fn a_push_that_fails_is_tried_again() {
+    let world = World::new();
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&attempts);
+    let alive = life();
+    let enclave = world.enclave(move |received| {
+        let is_push = matches!(received.request, Request::Push(_));
+        if is_push && count.fetch_add(1, SeqCst) == 0 {
+            return vec![Answer::Failed(failure("kms-no-route", "no proxy", "start it"))];
+        }
+        alive(received)
+    });
+    let child = watch(&world, &KEYS);
+    until("second attempt", || enclave.pushed().len() == 2);
+    let log = end(child);
+    assert!(
+        log.contains("the enclave, releasing: chain test-1: no proxy; start it") && log.contains("trying again in 2 s"),
+        "{log}"
+    );
+}
+
+#[test]
+fn the_file_is_read_again_at_sighup_alone_and_a_wrong_one_is_not_pushed() {
+    let world = World::new();
+    let enclave = world.enclave(life());
+    let child = watch(&world, &KEYS);
+    until("first push", || enclave.pushed().len() == 1);
+    std::fs::write(world.file("tmkms.toml"), "wrong").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let changed = CONFIG.replace("5000", "5001");
+    std::fs::write(world.file("tmkms.toml"), &changed).unwrap();
+    assert_eq!(enclave.pushed().len(), 1);
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    until("second push", || enclave.pushed().len() == 2);
+    assert_eq!(enclave.pushed()[1].config, changed);
+    let log = end(child);
+    assert!(log.contains("the file is wrong, and was not pushed; the last one stays"), "{log}");
+}
+
+#[test]
+fn credentials_are_replaced_before_they_expire() {
+    let world = World::new();
+    let enclave = world.enclave(life());
+    // Credentials for a minute: the shortest pause is a minute, so this shows that there is one and not a storm.
+    let at = std::time::SystemTime::now() + std::time::Duration::from_secs(62);
+    let seconds = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let stamp = std::process::Command::new("date")
+        .args(["-u", &format!("-d@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .unwrap();
+    let stamp = String::from_utf8(stamp.stdout).unwrap();
+    let expiry = [KEYS[0], KEYS[1], ("AWS_SESSION_TOKEN", "CANARYTOKEN"), ("AWS_CREDENTIAL_EXPIRATION", stamp.trim())];
+    let child = watch(&world, &expiry);
+    until("first push", || enclave.pushed().len() == 1);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(enclave.pushed().len(), 1, "no storm of pushes");
+    end(child);
+}
