@@ -147,6 +147,11 @@ fn start_refuses_everything_that_is_wrong_at_once() {
 }
 
 #[test]
+fn an_enclaves_configuration_is_checked_and_other_commands_name_the_one_to_use() {
+    session("nitro");
+}
+
+#[test]
 fn a_wildcard_stands_for_anything_and_nothing_else_does() {
     assert!(matches("a[..]c[..]", "abbc") && matches("[..]", "") && matches("ab", "ab"));
     assert!(!matches("a[..]d", "abc") && !matches("ab", "abc") && !lines_match("a", "a\nb"));

@@ -113,6 +113,7 @@ fn region(fields: &mut Fields<'_, '_>) -> Option<String> {
     let At { value, at } = fields.required_text("aws_region", help)?;
     let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if (1..=64).contains(&value.len()) && value.bytes().all(is_name) {
+        warn_of_unknown(fields, value, &at);
         return Some(value.to_owned());
     }
     let message = format!(
@@ -123,6 +124,17 @@ fn region(fields: &mut Fields<'_, '_>) -> Option<String> {
     fields.fault(&at, message, help);
     None
 }
+
+/// A warning only: the measured policy may name a region that is not in the table.
+#[cfg(feature = "nitro-enclave")]
+fn warn_of_unknown(fields: &mut Fields<'_, '_>, region: &str, at: &Range<usize>) {
+    if let Err(error) = enclave::kms::Region::find(region) {
+        fields.warn(at, error.to_string(), "");
+    }
+}
+
+#[cfg(not(feature = "nitro-enclave"))]
+fn warn_of_unknown(_: &mut Fields<'_, '_>, _: &str, _: &Range<usize>) {}
 
 /// An alias or a bare id will not do: the answer of KMS names the key by its ARN, and the two are compared.
 fn key_arn(fields: &mut Fields<'_, '_>, region: Option<&str>) -> Option<String> {
