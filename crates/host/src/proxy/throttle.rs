@@ -12,6 +12,8 @@ pub(super) struct Throttle(Mutex<Said>);
 struct Said {
     last: Option<Instant>,
     unsaid: u64,
+    /// Whether the last line is of a trouble that is not over.
+    troubled: bool,
 }
 
 impl Throttle {
@@ -24,6 +26,7 @@ impl Throttle {
         }
         let unsaid = std::mem::take(&mut said.unsaid);
         said.last = Some(Instant::now());
+        said.troubled = true;
         drop(said);
         match unsaid {
             0 => line(""),
@@ -31,10 +34,10 @@ impl Throttle {
         }
     }
 
-    /// The trouble is over: the next one is said at once. Whether there was any.
+    /// The trouble is over. Whether that is worth a line: once for each line that said it.
     pub(super) fn clear(&self) -> bool {
-        let said = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        said.last.is_some()
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut said.troubled)
     }
 }
 
@@ -43,15 +46,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trouble_is_said_once_until_it_is_over() {
+    fn a_trouble_that_comes_and_goes_is_said_once_in_a_while() {
         let throttle = Throttle::default();
-        let mut lines = 0;
+        let (mut lines, mut ends) = (0, 0);
         for _ in 0..100 {
-            throttle.say(|_| lines += 1);
+            throttle.say(|more| {
+                assert_eq!(more, "");
+                lines += 1;
+            });
+            ends += usize::from(throttle.clear());
         }
+        assert_eq!((lines, ends), (1, 1));
+        throttle.0.lock().unwrap().last = None;
+        throttle.say(|more| assert_eq!(more, " (99 more since the last such line)"));
         assert!(throttle.clear());
-        assert!(!throttle.clear());
-        throttle.say(|before| assert_eq!(before, ""));
-        assert_eq!(lines, 1);
     }
 }

@@ -19,6 +19,8 @@ const MAX_LINE_BYTES: usize = 32;
 const LINE_LIMIT: Duration = Duration::from_secs(1);
 /// How long another program that starts in the same folder is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
+/// The same at a listener's end, which nobody should have to wait for.
+const END_LOCK_LIMIT: Duration = Duration::from_millis(200);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// `U_P`.
@@ -127,7 +129,8 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Ok(_lock) = lock_folder(&self.path) else { return };
+        // Without the lock the socket stays, dead: whoever listens there next replaces it.
+        let Ok(_lock) = lock_folder(&self.path, END_LOCK_LIMIT) else { return };
         if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode)) {
             let _ = fs::remove_file(&self.path);
         }
@@ -139,7 +142,7 @@ pub(super) fn listen(path: &Path) -> io::Result<(OwnedFd, Place)> {
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot listen at {}: {error}", path.display()));
     // Between looking and listening nobody else may do the same: both would find the same dead socket.
-    let _lock = lock_folder(path).map_err(named)?;
+    let _lock = lock_folder(path, LOCK_LIMIT).map_err(named)?;
     remove_dead(path).map_err(named)?;
     let socket = socket()?;
     // bind(2) makes the file with the mode that the socket has by then: there is no moment in which others can connect.
@@ -172,10 +175,10 @@ fn remove_dead(path: &Path) -> io::Result<()> {
 }
 
 /// Locks the folder that the path is in, until the file is closed.
-fn lock_folder(path: &Path) -> io::Result<OwnedFd> {
+fn lock_folder(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let until = Instant::now() + LOCK_LIMIT;
+    let until = Instant::now() + limit;
     loop {
         match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(folder),
