@@ -196,7 +196,11 @@ impl Pages for Own {
 
     fn health(&self) -> Answer {
         let snapshot = self.snapshot();
-        if snapshot.healthy { Answer::text("200 OK", snapshot.health()) } else { Answer::unavailable(snapshot.health()) }
+        if snapshot.healthy {
+            Answer::text("200 OK", snapshot.health())
+        } else {
+            Answer::unavailable(snapshot.health())
+        }
     }
 
     fn status(&self) -> Answer {

@@ -3,6 +3,7 @@ use super::{Chain, Config, FilePath, KeyFile, LogLevel};
 use signer::keys::{Algorithm, PublicKey};
 use std::collections::BTreeMap;
 use std::fmt;
+#[cfg(feature = "host")]
 use std::path::Path;
 use std::sync::Arc;
 use wire::control::Credentials;
@@ -165,6 +166,7 @@ impl Chain {
 
     /// The file of the signing record. An enclave's chain has none, and gets the empty path, at which nothing can be
     /// opened or made.
+    #[cfg(feature = "host")]
     pub(crate) fn state_path(&self) -> &Path {
         self.state.file().map_or(Path::new(""), |file| &file.resolved)
     }

@@ -77,7 +77,11 @@ pub(super) fn failed(failure: &control::Failure) -> Failure {
 }
 
 pub(super) fn unexpected() -> Failure {
-    Failure::new(Exit::Runtime, "the enclave's answer is none to what it was asked", "compare `tmkms version` here and there")
+    Failure::new(
+        Exit::Runtime,
+        "the enclave's answer is none to what it was asked",
+        "compare `tmkms version` here and there",
+    )
 }
 
 pub(super) const fn phase(phase: Phase) -> &'static str {

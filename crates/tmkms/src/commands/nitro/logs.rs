@@ -42,7 +42,8 @@ impl Logs {
         loop {
             match client.next(limit).map_err(|error| asking::unreachable(&error))? {
                 Some(Answer::Log(line)) => {
-                    if let Some(lost) = expected.and_then(|next| line.number.checked_sub(next)).filter(|lost| *lost > 0) {
+                    if let Some(lost) = expected.and_then(|next| line.number.checked_sub(next)).filter(|lost| *lost > 0)
+                    {
                         writeln!(out, "… {lost} lines are lost …")?;
                     }
                     expected = line.number.checked_add(1);

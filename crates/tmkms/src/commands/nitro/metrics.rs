@@ -71,7 +71,9 @@ impl Pages for Relay {
     }
 
     fn health(&self) -> Answer {
-        self.ask(|page| if page.healthy { Answer::text("200 OK", page.health) } else { Answer::unavailable(page.health) })
+        self.ask(
+            |page| if page.healthy { Answer::text("200 OK", page.health) } else { Answer::unavailable(page.health) },
+        )
     }
 
     fn status(&self) -> Answer {

@@ -88,8 +88,8 @@ impl PushConfig {
         if let Some(credentials) = &credentials {
             writeln!(out, "credentials of {}", credentials.source)?;
         }
-        let client = Client::wait(&order.target, Duration::from_secs(self.wait))
-            .map_err(|error| asking::unreachable(&error))?;
+        let client =
+            Client::wait(&order.target, Duration::from_secs(self.wait)).map_err(|error| asking::unreachable(&error))?;
         writeln!(out, "{}: tmkms {}", order.target, asking::plain(client.software()))?;
         out.flush()?;
         let mut told = Ok(());
@@ -139,7 +139,9 @@ impl Order {
         push::push(client, &self.token, &self.file.text, credentials, tell).map_err(|error| match &error {
             PushError::Failed(failure) => asking::failed(failure),
             PushError::Client(client) => asking::unreachable(client),
-            PushError::TooLong(_) => Failure::new(Exit::Configuration, error.to_string(), "split it over several enclaves"),
+            PushError::TooLong(_) => {
+                Failure::new(Exit::Configuration, error.to_string(), "split it over several enclaves")
+            }
             PushError::Unexpected | PushError::Credentials => Failure::new(Exit::Runtime, error.to_string(), ""),
         })
     }
@@ -151,7 +153,12 @@ pub(super) fn progress_line(progress: &Progress) -> String {
 
 /// What a push changed, in one line.
 pub(super) fn serving_line(serving: &Serving) -> String {
-    let lists = [("added", &serving.added), ("changed", &serving.changed), ("removed", &serving.removed), ("unchanged", &serving.unchanged)];
+    let lists = [
+        ("added", &serving.added),
+        ("changed", &serving.changed),
+        ("removed", &serving.removed),
+        ("unchanged", &serving.unchanged),
+    ];
     let mut parts: Vec<_> = lists
         .into_iter()
         .filter(|(_, chains)| !chains.is_empty())

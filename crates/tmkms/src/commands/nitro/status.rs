@@ -51,15 +51,24 @@ fn sick(page: &Page) -> Vec<Failure> {
         return vec![match &page.failure {
             Some(failure) => asking::failed(failure),
             None => {
-                let help = "push a configuration: `tmkms nitro push-config -c FILE -i CID`, and see `tmkms nitro logs -i CID`";
-                Failure::new(Exit::Runtime, format!("the enclave does not serve: it is {}", asking::phase(page.phase)), help)
+                let help =
+                    "push a configuration: `tmkms nitro push-config -c FILE -i CID`, and see `tmkms nitro logs -i CID`";
+                Failure::new(
+                    Exit::Runtime,
+                    format!("the enclave does not serve: it is {}", asking::phase(page.phase)),
+                    help,
+                )
             }
         }];
     }
     let sick = page.chains.iter().filter(|chain| !is_healthy(chain));
     let say = |chain: &ChainStatus| {
         let message = format!("chain {}: {}", asking::plain(&chain.id), asking::plain(&chain.detail));
-        Failure::new(Exit::Runtime, message, "look at the node and at `tmkms nitro proxy`, and at `tmkms nitro logs -i CID`")
+        Failure::new(
+            Exit::Runtime,
+            message,
+            "look at the node and at `tmkms nitro proxy`, and at `tmkms nitro logs -i CID`",
+        )
     };
     sick.map(say).collect()
 }
@@ -74,13 +83,22 @@ fn write_page(page: &Page, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "enclave: tmkms {}{commit}, up for {up}", asking::plain(&page.version))?;
     writeln!(out, "phase          {} for {}", asking::phase(page.phase), duration(page.phase_seconds))?;
     if let Some(failure) = &page.failure {
-        writeln!(out, "last failure   {}, {}: {}", asking::phase(failure.phase), asking::plain(&failure.code), lines(&failure.reason))?;
+        writeln!(
+            out,
+            "last failure   {}, {}: {}",
+            asking::phase(failure.phase),
+            asking::plain(&failure.code),
+            lines(&failure.reason)
+        )?;
         if !failure.remedy.is_empty() {
             writeln!(out, "               help: {}", lines(&failure.remedy))?;
         }
     }
     if page.debug {
-        writeln!(out, "DEBUG MODE     its console and memory can be read, and it measures as zeros: no key that matters belongs in it")?;
+        writeln!(
+            out,
+            "DEBUG MODE     its console and memory can be read, and it measures as zeros: no key that matters belongs in it"
+        )?;
     }
     for (index, value) in &page.pcrs {
         writeln!(out, "{:<14} {}", format!("PCR{index}"), asking::plain(value))?;

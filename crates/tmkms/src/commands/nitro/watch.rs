@@ -37,7 +37,16 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
     pub(super) fn new(order: Order, read: F) -> Result<Self, Failure> {
         let now = Instant::now();
         let backoff = Backoff::default();
-        Ok(Self { order, read, due: Some(now), not_before: now, backoff, uptime: 0.0, is_reachable: true, expires_at: None })
+        Ok(Self {
+            order,
+            read,
+            due: Some(now),
+            not_before: now,
+            backoff,
+            uptime: 0.0,
+            is_reachable: true,
+            expires_at: None,
+        })
     }
 
     /// Until a signal.
