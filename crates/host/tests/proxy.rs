@@ -277,6 +277,34 @@ fn a_stop_cuts_idle_and_blocked_connections_at_once() {
     assert!(!rig.folder.join(format!("enclave_{PORT}")).exists());
 }
 
+#[test]
+fn a_target_that_does_not_answer_is_given_up_and_delays_no_stop() {
+    // A queue of one that is full: further connects wait, and nobody accepts.
+    let target = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&target, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
+    rustix::net::listen(&target, 0).unwrap();
+    let target = TcpListener::from(target);
+    let address = target.local_addr().unwrap();
+    let filling: Vec<_> =
+        (0..4).map_while(|_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()).collect();
+    assert!(filling.len() < 4, "the queue is not full");
+    let limits = Limits { connect: Duration::from_millis(300), ..Limits::default() };
+    let rig = Rig::new(|_| address.to_string().parse().unwrap(), limits);
+    let begun = Instant::now();
+    assert!(is_over(&rig.connect()));
+    assert!(begun.elapsed() >= limits.connect && begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    assert_eq!(rig.proxy().counts().failed, 1);
+    let mut slow = Rig::new(|_| address.to_string().parse().unwrap(), Limits { connect: LIMIT, ..Limits::default() });
+    let waiting = slow.connect();
+    slow.wait_for(1);
+    let proxy = slow.proxy.take().unwrap();
+    let begun = Instant::now();
+    proxy.stop();
+    proxy.wait();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(is_over(&waiting));
+}
+
 /// `-- --nocapture round` prints it.
 #[test]
 fn a_round_trip_costs_microseconds_more_than_without_a_proxy() {

@@ -86,18 +86,22 @@ impl Target {
     pub(super) fn dial(&self, limit: Duration) -> io::Result<Stream> {
         match self {
             Self::Unix(path) => connect_unix(path, limit),
-            Self::Tcp { host, port } => dial_any(&addresses(host, *port)?, limit),
+            Self::Tcp { host, port } => match host.parse::<IpAddr>() {
+                Ok(address) => dial_one(&(address, *port).into(), limit),
+                Err(_) => dial_any(&look_up(host, *port)?, limit),
+            },
         }
     }
 }
 
-fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![(address, port).into()]);
-    }
+fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found = (host, port).to_socket_addrs();
     let found = found.map_err(|error| io::Error::new(error.kind(), format!("the name is not found: {error}")))?;
     Ok(found.collect())
+}
+
+fn dial_one(address: &SocketAddr, limit: Duration) -> io::Result<Stream> {
+    TcpStream::connect_timeout(address, limit).and_then(prepared)
 }
 
 /// Tries the addresses in the resolver's order.
@@ -109,7 +113,7 @@ fn dial_any(addresses: &[SocketAddr], limit: Duration) -> io::Result<Stream> {
         if left.is_zero() {
             break;
         }
-        match TcpStream::connect_timeout(address, limit.min(left)).and_then(prepared) {
+        match dial_one(address, limit.min(left)) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
