@@ -154,9 +154,12 @@ impl Enclave {
         Ok(())
     }
 
+    /// As an operator does it: `nitro persist --init`, which also serves; here it is stopped again.
     fn init_state(&self, chain_id: &str) -> Result<()> {
-        let file = format!("state/{chain_id}_priv_validator_state.json");
-        self.command(&["state", "init", "--file", &file, "--chain-id", chain_id, "--new-validator"]).map(drop)
+        let arguments = ["persist", "-s", "state", "-p", "1", "--init", "--chain-id", chain_id, "--new-validator"];
+        let mut persist = self.helper("persist-init", &arguments)?;
+        persist.wait_for_log("made ", Duration::from_secs(10))?;
+        persist.terminate(Duration::from_secs(5)).map(drop)
     }
 
     fn keygen(&self, file: &str) -> Result<Vec<u8>> {
@@ -265,7 +268,7 @@ impl Enclave {
     }
 
     fn trust_nsm(&self) -> Result<()> {
-        self.kms().trust_nsm_root(&fs::read(self.folder.join("nsm/root.der"))?);
+        self.kms().trust_nsm_root(&sim::nsm::TestRoot::load_certificate(&self.folder.join("nsm"))?);
         Ok(())
     }
 
@@ -308,7 +311,8 @@ impl Enclave {
         let mut command = Command::new(binary()?);
         command.current_dir(&self.folder).env("NO_COLOR", "1").env_remove("TMKMS_CONFIG_FILE");
         command.env("TMKMS_TOKEN_FILE", self.folder.join("secrets/control-token"));
-        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        // Only who pushes has credentials, see `try_push_to`.
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
         command.env("AWS_EC2_METADATA_DISABLED", "true").env_remove("AWS_SESSION_TOKEN").env_remove("AWS_PROFILE");
         Ok(command)
     }
@@ -418,7 +422,7 @@ impl Enclave {
     pub fn twin(&self, index: usize) -> Result<(Process, String)> {
         let base = self.folder.join("x");
         let node = FIRST_NODE_PORT + u32::try_from(index)?;
-        for (port, of) in [(STATE_PORT, STATE_PORT), (KMS_PROXY_PORT, KMS_PROXY_PORT), (FIRST_NODE_PORT, node)] {
+        for (port, of) in [(STATE_PORT, STATE_PORT), (KMS_PROXY_PORT, KMS_PROXY_PORT), (node, node)] {
             let link = self.folder.join(format!("x_{port}"));
             std::os::unix::fs::symlink(self.folder.join(format!("v_{of}")), link)?;
         }
@@ -505,6 +509,7 @@ impl Enclave {
                 None => command.env_remove(name),
             };
         }
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         command.envs(environment.iter().copied());
         command.output().context("cannot run push-config")
     }

@@ -1,5 +1,5 @@
 //! `cargo xtask test`: everything that proves the project, in one run with one summary.
-use crate::{fuzz, nodes, step};
+use crate::{fuzz, nodes, sim, step};
 use anyhow::{Result, ensure};
 use std::process::Command;
 use std::time::Instant;
@@ -109,6 +109,7 @@ fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
     )?;
     let chains = ["test", "--release", "--package", "e2e", "--no-fail-fast", "--", "--test-threads=2", "--nocapture"];
     tally.cargo_test("real nodes, faults, hostile peers", step::cargo().args(chains))?;
+    tally.cargo_test("the aws command line against the development KMS", &mut sim::aws_tests()?)?;
     let started = Instant::now();
     let (passed, failed) = fuzz::run_each(args.fuzz_seconds)?;
     tally.add("fuzzing, a short run of each target", passed, failed, started);
