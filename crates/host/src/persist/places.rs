@@ -53,6 +53,7 @@ impl Places {
             };
             if seen.contains(&(found.dev(), found.ino())) {
                 errors.push(StateError { path: path.clone(), problem: Problem::OpenTwice });
+                continue;
             }
             seen.push((found.dev(), found.ino()));
             if found.is_dir() {

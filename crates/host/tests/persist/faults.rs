@@ -153,6 +153,19 @@ fn serve_in_a_process(world: &World) -> std::process::Child {
     child
 }
 
+#[test]
+fn while_an_enclave_holds_the_state_others_are_told_which_process_has_it() {
+    let world = World::with_state();
+    let mut child = serve_in_a_process(&world);
+    let mut enclave = world.enclave(1);
+    let _ = enclave.authorize(vote(1, 1), None).unwrap();
+    let error = FileStore::open(&world.state(), &identity()).err().unwrap();
+    assert!(error.to_string().contains(&format!("in use by process {}", child.id())), "{error}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    FileStore::open(&world.state(), &identity()).unwrap();
+}
+
 /// Lets that process write no file beyond so many bytes; what is beyond fails as on a full disk, in part or as a whole.
 fn limit_files(child: &std::process::Child, bytes: Option<u64>) {
     let pid = rustix::process::Pid::from_child(child);
@@ -281,20 +294,11 @@ fn a_file_that_is_put_back_while_it_is_open_is_noticed_and_signing_goes_on_when_
     let mut other = world.enclave(2);
     let error = other.recover().unwrap_err().to_string();
     assert!(error.contains("put back while this process ran"), "{error}");
-    FileStore::repair(&world.state(), &identity(), 6.try_into_height(), store::Lowering::Refuse).unwrap();
+    FileStore::repair(&world.state(), &identity(), guard::Height::try_from(6).unwrap(), store::Lowering::Refuse)
+        .unwrap();
     assert!(matches!(other.authorize(vote(6, 2), None), Err(Denied::Refused(_))));
     let _ = other.authorize(vote(7, 1), None).unwrap();
     end(persist);
-}
-
-trait IntoHeight {
-    fn try_into_height(self) -> guard::Height;
-}
-
-impl IntoHeight for i64 {
-    fn try_into_height(self) -> guard::Height {
-        self.try_into().unwrap()
-    }
 }
 
 #[test]
@@ -427,7 +431,9 @@ impl History {
     }
 
     fn stop(&mut self) {
-        self.persist.take().map(end);
+        if let Some(persist) = self.persist.take() {
+            end(persist);
+        }
     }
 }
 

@@ -113,9 +113,13 @@ impl Persist {
         let signals = Signals::new([SIGTERM, SIGINT])
             .map_err(|error| Failure::new(Exit::Runtime, format!("cannot wait for signals: {error}"), ""))?;
         let listener = Listener::on_parent(self.enclave.as_ref(), self.port).map_err(|error| self.no_port(&error))?;
-        let server =
-            Server::start(listener, places.clone(), TokenFile::new(self.token_file.clone()), Options::new(env!("CARGO_PKG_VERSION")))
-                .map_err(|error| Failure::new(Exit::Runtime, format!("no thread for the port: {error}"), ""))?;
+        let server = Server::start(
+            listener,
+            places.clone(),
+            TokenFile::new(self.token_file.clone()),
+            Options::new(env!("CARGO_PKG_VERSION")),
+        )
+        .map_err(|error| Failure::new(Exit::Runtime, format!("no thread for the port: {error}"), ""))?;
         self.say(&places);
         wait(server, signals);
         Ok(())
@@ -140,8 +144,13 @@ impl Persist {
     /// What `tmkms state` would say, with this command's own way out.
     fn failure(&self, error: &StateError) -> Failure {
         let path = error.path.display();
-        if !matches!(error.problem, Problem::Missing) {
-            return Failure::new(Exit::State, error.to_string(), "");
+        match error.problem {
+            Problem::Missing => {}
+            Problem::OpenTwice => {
+                let message = format!("{path} is named twice, by a link or another way of writing its path");
+                return Failure::new(Exit::Usage, message, "give each -s a file or folder of its own");
+            }
+            _ => return Failure::new(Exit::State, error.to_string(), ""),
         }
         let word = state::shell_word(&error.path.display().to_string());
         let message = format!("the state {path} is missing, and starting never makes one");
@@ -183,7 +192,7 @@ impl Init {
             None => Owner::unbound(chain_id.clone()),
         };
         let made = places.create(&owner, &record).map_err(|error| not_made(path, &error))?;
-        info!(chain = chain_id.as_str(); "made {} for {owner}: {}", made.display(), state::meaning(&record));
+        info!(chain = chain_id.as_str(); "made {}: {owner}: {}", made.display(), state::meaning(&record));
         Ok(())
     }
 }
