@@ -40,13 +40,15 @@ pub(crate) trait Pages: Send + Sync + 'static {
 pub(crate) fn start(settings: MetricsSettings, metrics: &Arc<Metrics>) -> Result<(), Failure> {
     let MetricsSettings { listen, unhealthy_after } = settings;
     let pages = Own { metrics: Arc::clone(metrics), unhealthy_after };
-    serve(listen, Arc::new(pages), "free the port, or name another one as `listen` in [metrics]")
+    serve(listen, Arc::new(pages), "as `listen` in [metrics]")
 }
 
-/// Binds the address and serves it on a thread of its own, as long as the process lives; `help` is for a failure.
-pub(crate) fn serve(listen: SocketAddr, pages: Arc<dyn Pages>, help: &'static str) -> Result<(), Failure> {
+/// Binds the address and serves it on a thread of its own, as long as the process lives. `where_named` says for a remedy
+/// how another address is named.
+pub(crate) fn serve(listen: SocketAddr, pages: Arc<dyn Pages>, where_named: &'static str) -> Result<(), Failure> {
     let fail = |what: &str, error: &io::Error| {
-        Failure::new(Exit::Runtime, format!("cannot {what} the metrics on {listen}: {error}"), help)
+        let message = format!("cannot {what} the metrics on {listen}: {error}");
+        Failure::new(Exit::Runtime, message, bind_help(listen, where_named, error.kind()))
     };
     let socket = TcpListener::bind(listen).map_err(|error| fail("serve", &error))?;
     let address = socket.local_addr().map_err(|error| fail("serve", &error))?;
@@ -57,6 +59,22 @@ pub(crate) fn serve(listen: SocketAddr, pages: Arc<dyn Pages>, help: &'static st
         .map_err(|error| fail("start a thread for", &error))?;
     info!(listen = address.to_string().as_str(); "metrics on http://{address}/metrics");
     Ok(())
+}
+
+/// What to do where an address cannot be listened on.
+fn bind_help(listen: SocketAddr, where_named: &str, kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::AddrInUse => format!("free the port, or name another one {where_named}"),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "no network interface of this host has the address {}: name one of its own {where_named}, such as 127.0.0.1:{}",
+            listen.ip(),
+            listen.port()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 are for privileged users: name a higher one {where_named}")
+        }
+        _ => String::new(),
+    }
 }
 
 struct Own {

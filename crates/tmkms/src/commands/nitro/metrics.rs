@@ -42,7 +42,7 @@ impl Metrics {
         let mut signals = Signals::new([SIGTERM, SIGINT])
             .map_err(|error| Failure::new(Exit::Runtime, format!("cannot wait for signals: {error}"), ""))?;
         let pages = Relay { target: self.enclave.target() };
-        listener::serve(self.listen, Arc::new(pages), "free the port, or name another one with --listen")?;
+        listener::serve(self.listen, Arc::new(pages), "with --listen")?;
         signals.forever().next();
         info!("stopped");
         Ok(())
