@@ -170,12 +170,18 @@ impl Enclave {
                 added.len(), removed.len(), changed.len(), unchanged.len()
             ),
             Err(failure) => {
-                error!(code = failure.code.as_str(), remedy = failure.remedy.as_str(); "the push failed: {failure}");
+                error!(code = failure.code.as_str(); "the push failed: {}", whole(failure));
                 self.board.failed(failure.clone());
             }
         }
         pusher.end(result);
     }
+}
+
+/// A failure with its remedy, where it has one apart.
+fn whole(failure: &Failure) -> String {
+    let Failure { reason, remedy, .. } = failure;
+    if remedy.is_empty() { reason.clone() } else { format!("{reason}; {remedy}") }
 }
 
 fn no_control(port: u32, error: &std::io::Error) -> Broken {
@@ -186,7 +192,7 @@ fn no_control(port: u32, error: &std::io::Error) -> Broken {
 
 /// Stays readable for a while, so that whoever watches learns why.
 fn broken(failure: Failure, board: &Board, desk: &Desk) -> Broken {
-    error!(code = failure.code.as_str(), remedy = failure.remedy.as_str(); "broken: {failure}");
+    error!(code = failure.code.as_str(); "broken: {}", whole(&failure));
     board.enter(Phase::Broken);
     board.failed(failure.clone());
     let until = std::time::Instant::now() + BROKEN_LINGER;

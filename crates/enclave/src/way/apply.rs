@@ -3,7 +3,7 @@ use super::{Checked, Enclave, Fixed, Recovered, Released};
 use crate::board::{Applied, ShownChain};
 use crate::plan::{ChainPlan, IdentitySource};
 use crate::trouble::{failure, of_chain};
-use guard::{Identity, Store};
+use guard::{Height, Identity, Position, Record, Store};
 use signer::keys::{ConsensusKey, IdentityKey};
 use signer::{ConnectionSettings, Service, Timing, Validator, ValidatorSettings};
 use std::collections::HashMap;
@@ -146,8 +146,8 @@ impl Enclave {
         // Its record was just read. Where it cannot be read again, the first vote will say so, and wait for it.
         match validator.recover() {
             Ok(record) => {
-                let position = record.map(|record| record.position().to_string()).unwrap_or_default();
-                log::info!(chain = chain.id.as_str(), validator = validator.address(); "signing state recovered: {position}");
+                let signed = record.as_ref().map_or_else(String::new, meaning);
+                log::info!(chain = chain.id.as_str(), validator = validator.address(); "signing state recovered: {signed}");
             }
             Err(denied) => log::warn!(chain = chain.id.as_str(), validator = validator.address(); "{denied}"),
         }
@@ -200,6 +200,16 @@ impl Enclave {
     /// The end: votes in progress are answered, then the keys go.
     pub(crate) fn end(mut self) {
         finish(std::mem::take(&mut self.chains));
+    }
+}
+
+/// What a record says, in words.
+fn meaning(record: &Record) -> String {
+    let position = record.position();
+    match record.statement() {
+        Some(_) => format!("last signed {position}"),
+        None if position == Position::end_of(Height::ZERO) => "the key has never signed".to_owned(),
+        None => format!("nothing at or below {position} will be signed"),
     }
 }
 

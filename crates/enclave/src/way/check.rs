@@ -80,7 +80,6 @@ impl Enclave {
                 let reason = format!("no identity key for {}", node.endpoint);
                 return wrong(&chain.id, reason, "name one as secret_key, or as identity_key_b64");
             }
-            // A measured endpoint may be of a region that AWS's table does not have.
             if let Err(error) = Region::find(&chain.key.region) {
                 return wrong(&chain.id, format!("aws_region: {error}"), "correct aws_region and push again");
             }
