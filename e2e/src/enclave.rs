@@ -24,7 +24,7 @@ const ACCESS_KEY: &str = "AKIATESTVALIDATOR000";
 pub const SECRET_KEY: &str = "TESTSECRETcanary/validator/0000000000000";
 /// The vsock ports of the arrangement.
 const STATE_PORT: u32 = 555;
-const FIRST_NODE_PORT: u32 = 500;
+const FIRST_NODE_PORT: u32 = 100;
 const KMS_PROXY_PORT: u32 = 800;
 
 /// What was encrypted under KMS.
