@@ -196,3 +196,57 @@ fn copied(credentials: &Credentials) -> Credentials {
         source: credentials.source.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The configuration that users of the original description know, filled in.
+    const KNOWN: &str = r#"
+[[chain]]
+id = "cosmoshub-4"
+key_format = { type = "bech32", account_key_prefix = "cosmospub", consensus_key_prefix = "cosmosvalconspub" }
+state_vsock_port = 5555
+
+[[providers.softsign]]
+chain_ids = ["cosmoshub-4"]
+key_type = "consensus"
+encrypted_key_b64 = "Q0FOQVJZ"
+aws_region = "eu-west-1"
+
+[[validator]]
+chain_id = "cosmoshub-4"
+addr = { port = 5000 }
+protocol_version = "v0.38"
+reconnect = true
+"#;
+
+    #[test]
+    fn the_known_configuration_is_a_plan() {
+        let Ok(plan) = parse(KNOWN) else { panic!("{:?}", parse(KNOWN).err()) };
+        let [chain] = &plan.chains[..] else { panic!("one chain") };
+        assert_eq!(
+            (chain.id.as_str(), chain.state_port, chain.key.region.as_str()),
+            ("cosmoshub-4", 5555, "eu-west-1")
+        );
+        assert_eq!(chain.key.ciphertext.as_slice(), b"CANARY");
+        let [node] = &chain.validators[..] else { panic!("one node") };
+        assert_eq!(node.endpoint, signer::Endpoint::Vsock { port: 5000, secret: false, peer_id: None });
+        assert!(node.identity.is_none() && node.reconnect);
+        assert_eq!((plan.kms_proxy_port, plan.allow_debug), (8000, false));
+        assert_eq!(plan.log_level, Some(log::LevelFilter::Info));
+    }
+
+    #[test]
+    fn faults_say_where_and_hold_no_ciphertext_and_a_hosts_configuration_is_told_what_is_missing() {
+        let fault = |text: &str| parse(text).err().map(|faults| faults.join("\n")).unwrap_or_default();
+        let text = fault(&KNOWN.replace("state_vsock_port = 5555", "state_vsock_port = 5555\nstate_vsockport = 1"));
+        assert!(text.contains("tmkms.toml:6:1: ") && !text.contains("Q0FOQVJZ"), "{text}");
+        let text = fault(&KNOWN.replace("Q0FOQVJZ", "Q0FOQVJZ!"));
+        assert!(text.contains("encrypted_key_b64") && !text.contains("Q0FOQVJZ"), "{text}");
+        let host = "[[chain]]\nid = \"a-1\"\nkey_format = { type = \"hex\" }\n[[providers.softsign]]\nchain_ids = [\"a-1\"]\n\
+                    path = \"a.key\"\n[[validator]]\nchain_id = \"a-1\"\naddr = \"unix:///a.sock\"\n";
+        let text = fault(host);
+        assert!(text.contains("chain a-1") && text.contains("state_vsock_port"), "{text}");
+    }
+}
