@@ -19,7 +19,8 @@ It is what keeps this signer from signing twice, so it is never made, lowered or
 the signer before you change its state; `show` disturbs nothing.";
 
 /// What is said where the record is with an enclave's parent.
-const WITH_PARENT: &str = "the records are files of `tmkms nitro persist -s PATH -p PORT` on the parent, which makes a new one with --init";
+const WITH_PARENT: &str = "the records are files of `tmkms nitro persist -s PATH -p PORT` on the parent, which makes a new one \
+                           with --init; `show` and `repair` take such a file as --file PATH";
 
 /// Make, show, repair, import and export signing states
 #[derive(Debug, Subcommand)]

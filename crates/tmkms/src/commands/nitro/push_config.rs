@@ -88,8 +88,7 @@ impl PushConfig {
         if let Some(credentials) = &credentials {
             writeln!(out, "credentials of {}", credentials.source)?;
         }
-        let client =
-            Client::wait(&order.target, Duration::from_secs(self.wait)).map_err(|error| asking::unreachable(&error))?;
+        let client = self.connect(&order.target, out)?;
         writeln!(out, "{}: tmkms {}", order.target, asking::plain(client.software()))?;
         out.flush()?;
         let mut told = Ok(());
@@ -100,6 +99,19 @@ impl PushConfig {
         });
         told?;
         Ok(writeln!(out, "{}", serving_line(&serving?))?)
+    }
+
+    /// Connects; an enclave that may be starting is waited for, which is said.
+    fn connect(&self, target: &Target, out: &mut dyn Write) -> Result<Client, Failure> {
+        let first = match Client::connect(target) {
+            Err(error) if error.may_come() && self.wait > 0 => {
+                writeln!(out, "{target} does not answer yet: waiting for up to {} s", self.wait)?;
+                out.flush()?;
+                Client::wait(target, Duration::from_secs(self.wait))
+            }
+            other => other,
+        };
+        first.map_err(|error| asking::unreachable(&error))
     }
 
     /// The file, checked for all that can be checked here.
