@@ -122,9 +122,14 @@ pub(crate) fn meaning(record: &Record) -> String {
 
 /// Looks at a chain's state without a lock, and says why it would not open for that owner.
 pub(crate) fn look(chain: &Chain, owner: Option<&Owner>) -> Result<(Inspection, Option<Problem>), StateError> {
-    let mut seen = inspect(chain.state_path())?;
-    let problem = loose_mode(chain.state_path()).or_else(|| seen.problem.take());
-    let problem = problem.or_else(|| foreign_owner(&seen, owner)).or_else(|| unwritable(chain.state_path()));
+    look_at(chain.state_path(), owner)
+}
+
+/// The same for a file that no configuration has to name.
+pub(crate) fn look_at(path: &Path, owner: Option<&Owner>) -> Result<(Inspection, Option<Problem>), StateError> {
+    let mut seen = inspect(path)?;
+    let problem = loose_mode(path).or_else(|| seen.problem.take());
+    let problem = problem.or_else(|| foreign_owner(&seen, owner)).or_else(|| unwritable(path));
     Ok((seen, problem))
 }
 

@@ -2,21 +2,27 @@
 use super::owner_of;
 use crate::cli::ConfigOption;
 use crate::commands::select;
-use crate::config::Chain;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use clap::Args;
 use guard::Record;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use store::file::Inspection;
 use store::file::slot::Owner;
 use store::{Problem, StateError};
 
+/// A look, and what would keep the state from opening.
+type Looked = (Inspection, Option<Problem>);
+
 const EXAMPLES: &str = "\
-Takes no lock and changes nothing. Exits with 4 if a state is missing or would not open, and shows what can still be read.
+Takes no lock and changes nothing. --file shows a file that no configuration of this host names: what `tmkms nitro persist` \
+keeps for an enclave. Exits with 4 if a state is missing or would not open, and shows what can still be read.
 
 Examples:
   tmkms state show
-  tmkms state show -c tmkms.toml --chain-id cosmoshub-4 --json";
+  tmkms state show -c tmkms.toml --chain-id cosmoshub-4 --json
+  tmkms state show --file /var/lib/tmkms/state.json";
 
 /// Show the last position that was signed for each chain
 #[derive(Debug, Args)]
@@ -27,6 +33,9 @@ pub struct Show {
     /// Show this chain alone
     #[arg(long, value_name = "ID")]
     chain_id: Option<String>,
+    /// Show this file, and need no configuration
+    #[arg(long, value_name = "PATH", conflicts_with = "chain_id")]
+    file: Option<PathBuf>,
     /// Print one JSON array
     #[arg(long)]
     json: bool,
@@ -34,18 +43,29 @@ pub struct Show {
 
 impl Show {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load_for_host(super::WITH_PARENT)?;
         let mut failures = Vec::new();
         let mut shown = Vec::new();
+        if let Some(file) = &self.file {
+            let (value, problem) = look(file, None, crate::state::look_at(file, None));
+            shown.push(value);
+            failures.extend(problem.map(|error| Failure::new(Exit::State, error.to_string(), "")));
+            return self.write(&shown, failures, out);
+        }
+        let config = self.config.load_for_host(super::WITH_PARENT)?;
         for chain in select(&config, self.chain_id.as_deref())? {
             // Without its key a state can be shown, only not held against its owner.
             let owner = owner_of(chain).ok().map(|identity| Owner::of(&identity));
-            let (value, problem) = look(chain, owner.as_ref());
+            let seen = crate::state::look(chain, owner.as_ref());
+            let (value, problem) = look(chain.state_path(), Some(chain.id.as_str()), seen);
             shown.push(value);
             failures.extend(problem.map(|error| crate::state::failure(chain, self.config.path(), &error)));
         }
+        self.write(&shown, failures, out)
+    }
+
+    fn write(&self, shown: &[Value], failures: Vec<Failure>, out: &mut dyn Write) -> Result<(), Failure> {
         if self.json {
-            writeln!(out, "{:#}", Value::Array(shown))?;
+            writeln!(out, "{:#}", Value::from(shown))?;
         } else {
             shown.iter().try_for_each(|state| write_state(state, out))?;
         }
@@ -53,10 +73,10 @@ impl Show {
     }
 }
 
-fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
-    let path = chain.state_path();
-    let mut value = json!({ "chain_id": chain.id.as_str(), "state_file": path.display().to_string() });
-    let (seen, problem) = match crate::state::look(chain, owner) {
+/// What a file holds, as far as it can be read. Without a configuration the chain and the key are those that stand there.
+fn look(path: &Path, chain_id: Option<&str>, seen: Result<Looked, StateError>) -> (Value, Option<StateError>) {
+    let mut value = json!({ "chain_id": chain_id, "state_file": path.display().to_string() });
+    let (seen, problem) = match seen {
         Ok(seen) => seen,
         Err(error) => {
             value["problem"] = error.problem.name().into();
@@ -67,7 +87,13 @@ fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
     if let Some(held) = best {
         value["sequence"] = held.record.sequence().into();
         value["epoch"] = held.epoch.into();
-        value["public_key"] = held.owner.pub_key.as_str().into();
+        value["public_key"] = Some(held.owner.pub_key.as_str()).filter(|key| !key.is_empty()).into();
+        if chain_id.is_none() || held.owner.is_unbound() {
+            value["key"] = key_of(&held.owner).into();
+        }
+        if chain_id.is_none() {
+            value["chain_id"] = held.owner.chain_id.as_str().into();
+        }
         add_record(&mut value, &held.record);
     }
     let error = problem.map(|problem: Problem| {
@@ -75,6 +101,13 @@ fn look(chain: &Chain, owner: Option<&Owner>) -> (Value, Option<StateError>) {
         StateError { path: path.to_owned(), problem }
     });
     (value, error)
+}
+
+fn key_of(owner: &Owner) -> String {
+    if owner.is_unbound() {
+        return "none yet: the first one that signs through `tmkms nitro persist`".to_owned();
+    }
+    owner.pub_key.clone()
 }
 
 fn add_record(value: &mut Value, record: &Record) {
@@ -102,8 +135,11 @@ fn history(sequence: &Value, epoch: &Value) -> String {
 
 fn write_state(state: &Value, out: &mut dyn Write) -> std::io::Result<()> {
     let text = |name: &str| state[name].as_str().unwrap_or_default().to_owned();
-    writeln!(out, "chain {}", text("chain_id"))?;
+    writeln!(out, "chain {}", state["chain_id"].as_str().unwrap_or("unknown"))?;
     writeln!(out, "  file    {}", text("state_file"))?;
+    if state["key"].is_string() {
+        writeln!(out, "  key     {}", text("key"))?;
+    }
     if state["meaning"].is_string() {
         writeln!(out, "  record  {}", text("meaning"))?;
     }
