@@ -4,6 +4,7 @@ use super::{Shared, TokenError};
 use guard::{Identity, StoreError, Trouble};
 use log::{info, warn};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +39,10 @@ impl From<io::Error> for End {
 
 /// Serves until the connection ends, and says why if that is worth a line.
 pub(super) fn serve(shared: &Shared, stream: &Arc<UnixStream>) {
-    match Connection::open(shared, stream).and_then(Connection::serve) {
+    let end = Connection::open(shared, stream).and_then(Connection::serve);
+    // Others may still know the stream; the enclave is to see that it has ended. What was written still arrives.
+    let _ = stream.shutdown(Shutdown::Both);
+    match end {
         Ok(()) | Err(End::Closed | End::Refused) => {}
         Err(End::Io(error)) => shared.quiet.say(|| warn!("a connection failed: {error}")),
         Err(End::Malformed(what)) => shared.quiet.say(|| warn!("a connection was closed: {what}")),
