@@ -13,6 +13,7 @@ mod kms_key;
 mod load;
 mod nearest;
 mod nitro;
+mod node;
 mod outside;
 mod raw;
 mod schema;

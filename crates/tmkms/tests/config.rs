@@ -70,3 +70,15 @@ fn faults_come_in_the_order_of_the_file() {
         assert!(places.is_sorted(), "{}: {places:?}", case.name);
     }
 }
+
+#[test]
+fn no_secret_of_a_configuration_is_in_its_words_or_in_its_debug_output() {
+    for case in cases("accepted.txt") {
+        let config = parse(&case).unwrap();
+        for shown in [config.to_string(), format!("{config:?}")] {
+            for secret in ["AQICAH", "ASIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI", "AQoDYXdzEJr"] {
+                assert!(!shown.contains(secret), "{}: {secret}", case.name);
+            }
+        }
+    }
+}
