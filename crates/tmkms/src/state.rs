@@ -1,7 +1,7 @@
 //! The state files that a configuration names: what is wrong with one, and the command that mends it.
 use crate::config::Chain;
 use crate::failure::{Exit, Failure};
-use guard::{Height, Position, Record};
+use guard::{ChainId, Height, Position, Record};
 use rustix::fs::{Access, access};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -28,7 +28,11 @@ pub(crate) fn shell_word(word: &str) -> String {
 
 /// A state's trouble as a command's, with the commands as they have to be typed.
 pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failure {
-    let on = options(chain, config);
+    failure_on(&chain.id, &options(chain, config), error)
+}
+
+/// The same for any state; `on` are the options that name it.
+pub(crate) fn failure_on(chain_id: &ChainId, on: &str, error: &StateError) -> Failure {
     let help = match &error.problem {
         Problem::Missing => format!(
             "if this key has signed before, bring its state with `tmkms state import {on} --from filepv FILE`, or run `tmkms state \
@@ -40,7 +44,7 @@ pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failu
         | Problem::OneSlotDamaged { .. }
         | Problem::BothSlotsDamaged { .. }
         | Problem::Contradiction { .. } => format!("tmkms state repair {on} --height H"),
-        Problem::Foreign { format: Some(format) } => import_in_place(&error.path, format.name(), &on),
+        Problem::Foreign { format: Some(format) } => import_in_place(&error.path, format.name(), on),
         Problem::Foreign { format: None } => format!(
             "check the chain's state_file; if this was this key's state, move it away and run `tmkms state init {on} --height H` \
              with H at or above the chain's height"
@@ -51,16 +55,16 @@ pub(crate) fn failure(chain: &Chain, config: &Path, error: &StateError) -> Failu
         // The general remedies of the store's texts are the help's, with the names put in.
         Problem::Missing => format!(
             "chain {}: the state file {} is missing, and starting never makes one",
-            chain.id,
+            chain_id,
             error.path.display()
         ),
         Problem::Foreign { format: Some(format) } => {
-            format!("chain {}: {} is not a state file of this program, but {format}", chain.id, error.path.display())
+            format!("chain {}: {} is not a state file of this program, but {format}", chain_id, error.path.display())
         }
         Problem::Foreign { format: None } => {
-            format!("chain {}: {} is not a state file of this program", chain.id, error.path.display())
+            format!("chain {}: {} is not a state file of this program", chain_id, error.path.display())
         }
-        _ => format!("chain {}: {error}", chain.id),
+        _ => format!("chain {chain_id}: {error}"),
     };
     Failure::new(Exit::State, message, help)
 }

@@ -137,6 +137,11 @@ fn states_travel_and_say_what_is_lost() {
 }
 
 #[test]
+fn states_for_an_enclave_are_named_by_their_files() {
+    session("state-files");
+}
+
+#[test]
 fn configurations_are_checked_with_their_files() {
     session("config-check");
 }

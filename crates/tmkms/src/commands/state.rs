@@ -2,25 +2,24 @@
 mod export;
 mod import;
 mod init;
+mod place;
 mod repair;
 mod show;
 
-use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use crate::terminal;
 use clap::Subcommand;
-use guard::{Height, Identity, Position};
+use guard::{Height, Position};
+use place::Place;
 use std::io::Write;
 use store::file::inspect;
 
 const ABOUT: &str = "\
 For each key on each chain one file holds the last position (height, round, step) that was signed, and what was signed there. \
 It is what keeps this signer from signing twice, so it is never made, lowered or replaced except by these commands. Stop \
-the signer before you change its state; `show` disturbs nothing.";
+the signer before you change its state; `show` disturbs nothing.
 
-/// What is said where the record is with an enclave's parent.
-const WITH_PARENT: &str = "the records are files of `tmkms nitro persist -s PATH -p PORT` on the parent, which makes a new one \
-                           with --init; `show` and `repair` take such a file as --file PATH";
+What `tmkms nitro persist` keeps for an enclave are such files, too: each command takes one as --file PATH.";
 
 /// Make, show, repair, import and export signing states
 #[derive(Debug, Subcommand)]
@@ -55,14 +54,9 @@ fn height(text: &str) -> Result<Height, String> {
     }
 }
 
-/// Whose state it is, by the chain's key.
-fn owner_of(chain: &Chain) -> Result<Identity, Failure> {
-    Ok(crate::keys::identity(chain, crate::keys::of_chain(chain)?.public_key()))
-}
-
 /// What a forced change puts at stake, with the highest record that can be read now.
-fn danger(chain: &Chain, wanted: Position) -> String {
-    let seen = inspect(chain.state_path()).ok();
+fn danger(place: &Place, wanted: Position) -> String {
+    let seen = inspect(&place.path).ok();
     let held = seen.iter().flat_map(|seen| seen.slots.iter().flatten()).map(|held| held.record.position()).max();
     let change = match held {
         Some(held) if held > wanted => format!("goes DOWN from {} to {}", level(held), level(wanted)),
@@ -71,7 +65,7 @@ fn danger(chain: &Chain, wanted: Position) -> String {
     };
     format!(
         "the record of {} {change}: whatever was signed above {} can be signed a second time, and the stake be slashed",
-        chain.id,
+        place.chain_id(),
         level(wanted)
     )
 }
@@ -86,8 +80,8 @@ fn level(position: Position) -> String {
 }
 
 /// Asks for the chain's name before something dangerous, unless `--yes` was given.
-fn confirm(chain: &Chain, danger: &str, yes: bool) -> Result<(), Failure> {
-    if yes || terminal::confirm(danger, chain.id.as_str())? {
+fn confirm(place: &Place, danger: &str, yes: bool) -> Result<(), Failure> {
+    if yes || terminal::confirm(danger, place.chain_id().as_str())? {
         return Ok(());
     }
     Err(Failure::new(Exit::State, "not confirmed: nothing was changed", "type the chain id, or give --yes in a script"))

@@ -1,11 +1,10 @@
 //! `tmkms state export`: a record as a file of another signer, for moving a validator away.
-use super::owner_of;
+use super::place::{self, ByPath, Place};
 use crate::cli::ConfigOption;
 use crate::commands::select_one;
-use crate::config::Chain;
 use crate::failure::{Exit, Failure};
 use clap::{Args, ValueEnum};
-use guard::{Identity, Record};
+use guard::Record;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,7 +20,8 @@ format cannot hold is said. The file must not exist yet; nothing is overwritten.
 Examples:
   tmkms state export -c tmkms.toml --to filepv priv_validator_state.json
   tmkms state export -c tmkms.toml --chain-id cosmoshub-4 --to tmkms cosmoshub-4-consensus.json
-  tmkms state export -c tmkms.toml --to ours copy.json";
+  tmkms state export -c tmkms.toml --to ours copy.json
+  tmkms state export --file /var/lib/tmkms/state.json --to filepv priv_validator_state.json";
 
 /// Export a state for another signer
 #[derive(Debug, Args)]
@@ -32,6 +32,8 @@ pub struct Export {
     /// The chain; needed if there are several
     #[arg(long, value_name = "ID")]
     chain_id: Option<String>,
+    #[command(flatten)]
+    by_path: ByPath,
     /// Who will read the file
     #[arg(long, value_enum, value_name = "FORMAT")]
     to: Target,
@@ -51,21 +53,19 @@ enum Target {
 
 impl Export {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let config = self.config.load_for_host(super::WITH_PARENT)?;
-        let chain = select_one(&config, self.chain_id.as_deref())?;
-        let owner = owner_of(chain)?;
+        let place = self.place()?;
         // Held to the end: what a running signer adds would be missing in the copy.
-        let (_locked, record) = self.record(chain, &owner)?;
+        let (_locked, record) = record_of(&place)?;
         let notes = match self.to {
             Target::Filepv => self.write(Format::FilePv, &record)?,
             Target::Tmkms => self.write(Format::Tmkms, &record)?,
             Target::Ours => {
-                FileStore::create(&self.file, &owner, &record)
+                FileStore::create_for(&self.file, &place.owner, &record)
                     .map_err(|error| Failure::new(Exit::State, format!("cannot export: {error}"), ""))?;
                 Vec::new()
             }
         };
-        writeln!(out, "wrote {}: {} on {}", self.file.display(), crate::state::meaning(&record), chain.id)?;
+        writeln!(out, "wrote {}: {} on {}", self.file.display(), crate::state::meaning(&record), place.chain_id())?;
         for note in notes {
             writeln!(out, "  note: {note}")?;
         }
@@ -73,15 +73,17 @@ impl Export {
         Ok(())
     }
 
-    fn record(&self, chain: &Chain, owner: &Identity) -> Result<(FileStore, Record), Failure> {
-        let path = chain.state_path();
-        let fail = |error| crate::state::failure(chain, self.config.path(), &error);
-        let locked = FileStore::open(path, owner).map_err(fail)?;
-        let seen = inspect(path).map_err(fail)?;
-        match seen.held() {
-            Some(held) => Ok((locked, held.record.clone())),
-            None => Err(Failure::new(Exit::State, format!("{} holds no record", path.display()), "tmkms state show")),
+    fn place(&self) -> Result<Place, Failure> {
+        let named = self.chain_id.as_deref();
+        if let Some(path) = self.by_path.path(&self.config)? {
+            // A file that is missing or unreadable says so itself.
+            inspect(path).map_err(|error| Failure::new(Exit::State, error.to_string(), ""))?;
+            return self.by_path.place(path, named);
         }
+        let to = self.to.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let with = format!(" --to {to} {}", crate::state::shell_word(&self.file.display().to_string()));
+        let config = place::load(&self.config, "export", &with, named)?;
+        Place::of_chain(select_one(&config, named)?, self.config.path())
     }
 
     fn write(&self, format: Format, record: &Record) -> Result<Vec<formats::Note>, Failure> {
@@ -92,6 +94,15 @@ impl Export {
             Failure::new(Exit::State, message, "name a new file in a folder that exists")
         })?;
         Ok(exported.notes)
+    }
+}
+
+fn record_of(place: &Place) -> Result<(FileStore, Record), Failure> {
+    let locked = FileStore::open_for(&place.path, &place.owner).map_err(|error| place.failure(&error))?;
+    let seen = inspect(&place.path).map_err(|error| place.failure(&error))?;
+    match seen.held() {
+        Some(held) => Ok((locked, held.record.clone())),
+        None => Err(Failure::new(Exit::State, format!("{} holds no record", place.path.display()), "tmkms state show")),
     }
 }
 

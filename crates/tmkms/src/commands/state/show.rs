@@ -1,15 +1,16 @@
 //! `tmkms state show`: what the state files hold, also while a signer runs.
-use super::owner_of;
+use super::place::{self, Place};
 use crate::cli::ConfigOption;
 use crate::commands::select;
 use crate::failure::{Exit, Failure};
 use clap::Args;
 use guard::Record;
+use host::persist::Places;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use store::file::Inspection;
 use store::file::slot::Owner;
+use store::file::{Inspection, inspect};
 use store::{Problem, StateError};
 
 /// A look, and what would keep the state from opening.
@@ -17,12 +18,13 @@ type Looked = (Inspection, Option<Problem>);
 
 const EXAMPLES: &str = "\
 Takes no lock and changes nothing. --file shows a file that no configuration of this host names: what `tmkms nitro persist` \
-keeps for an enclave. Exits with 4 if a state is missing or would not open, and shows what can still be read.
+keeps for an enclave; of a folder, every state file in it. Exits with 4 if a state is missing or would not open, and shows what can still be read.
 
 Examples:
   tmkms state show
   tmkms state show -c tmkms.toml --chain-id cosmoshub-4 --json
-  tmkms state show --file /var/lib/tmkms/state.json";
+  tmkms state show --file /var/lib/tmkms/state.json
+  tmkms state show --file /var/lib/tmkms/states --json";
 
 /// Show the last position that was signed for each chain
 #[derive(Debug, Args)]
@@ -33,7 +35,7 @@ pub struct Show {
     /// Show this chain alone
     #[arg(long, value_name = "ID")]
     chain_id: Option<String>,
-    /// Show this file, and need no configuration
+    /// Show this file, or every state file in this folder, and need no configuration
     #[arg(long, value_name = "PATH", conflicts_with = "chain_id")]
     file: Option<PathBuf>,
     /// Print one JSON array
@@ -45,16 +47,19 @@ impl Show {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut failures = Vec::new();
         let mut shown = Vec::new();
-        if let Some(file) = &self.file {
-            let (value, problem) = look(file, None, crate::state::look_at(file, None));
-            shown.push(value);
-            failures.extend(problem.map(|error| Failure::new(Exit::State, error.to_string(), "")));
+        if let Some(path) = place::only(self.file.as_deref(), &self.config)? {
+            for file in files_of(path)? {
+                let (value, problem) = look(&file, None, crate::state::look_at(&file, None));
+                shown.push(value);
+                failures.extend(problem.map(|error| Failure::new(Exit::State, error.to_string(), "")));
+            }
             return self.write(&shown, failures, out);
         }
-        let config = self.config.load_for_host(super::WITH_PARENT)?;
+        let with = if self.json { " --json" } else { "" };
+        let config = place::load(&self.config, "show", with, self.chain_id.as_deref())?;
         for chain in select(&config, self.chain_id.as_deref())? {
             // Without its key a state can be shown, only not held against its owner.
-            let owner = owner_of(chain).ok().map(|identity| Owner::of(&identity));
+            let owner = Place::of_chain(chain, self.config.path()).ok().map(|place| place.owner);
             let seen = crate::state::look(chain, owner.as_ref());
             let (value, problem) = look(chain.state_path(), Some(chain.id.as_str()), seen);
             shown.push(value);
@@ -71,6 +76,26 @@ impl Show {
         }
         Failure::all(failures).map_or(Ok(()), Err)
     }
+}
+
+/// The file, or a folder's: all that are a state file of ours, or are named like one.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let is_other = |file: &PathBuf| {
+        let is_named = file.to_string_lossy().ends_with("_priv_validator_state.json");
+        let problem = inspect(file).ok().and_then(|seen| seen.problem);
+        !is_named && matches!(problem, Some(Problem::Foreign { .. }))
+    };
+    let files: Vec<_> = Places::new(vec![path.to_owned()]).files().into_iter().filter(|file| !is_other(file)).collect();
+    if files.is_empty() {
+        let word = crate::state::shell_word(&path.display().to_string());
+        let help =
+            format!("`tmkms state init --file {word} --chain-id ID` makes one, with --height H or --new-validator");
+        return Err(Failure::new(Exit::State, format!("there is no state file in {}", path.display()), help));
+    }
+    Ok(files)
 }
 
 /// What a file holds, as far as it can be read. Without a configuration the chain and the key are those that stand there.
@@ -105,7 +130,7 @@ fn look(path: &Path, chain_id: Option<&str>, seen: Result<Looked, StateError>) -
 
 fn key_of(owner: &Owner) -> String {
     if owner.is_unbound() {
-        return "none yet: the first one that signs through `tmkms nitro persist`".to_owned();
+        return "not bound to a key yet: the key that signs first".to_owned();
     }
     owner.pub_key.clone()
 }
