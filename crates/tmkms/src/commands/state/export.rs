@@ -77,7 +77,9 @@ impl Export {
         let named = self.chain_id.as_deref();
         if let Some(path) = self.by_path.path(&self.config)? {
             // A file that is missing or unreadable says so itself.
-            inspect(path).map_err(|error| Failure::new(Exit::State, error.to_string(), ""))?;
+            if !path.is_dir() {
+                inspect(path).map_err(|error| place::failure_at(path, None, &error))?;
+            }
             return self.by_path.place(path, named);
         }
         let to = self.to.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

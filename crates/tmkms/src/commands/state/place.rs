@@ -117,6 +117,44 @@ impl Place {
     }
 }
 
+/// The trouble of a file of which only the path is known, and the chain if it stands there.
+pub(super) fn failure_at(path: &Path, chain_id: Option<&ChainId>, error: &StateError) -> Failure {
+    let file = format!("--file {}", shell_word(&path.display().to_string()));
+    if let Some(chain_id) = chain_id {
+        return state::failure_on(chain_id, &format!("{file} {}", chain_option(chain_id)), error);
+    }
+    let on = format!("{file} --chain-id ID");
+    let (what, help) = match &error.problem {
+        Problem::Missing => (
+            "missing".to_owned(),
+            format!(
+                "correct the path; if this key has signed before, bring its state with `tmkms state import {on} --from filepv FILE`, or \
+                 run `tmkms state init {on} --height H` with H at or above the chain's height; only if it never has, give \
+                 --new-validator in the place of --height"
+            ),
+        ),
+        Problem::Foreign { format: None } => (
+            "not a state file of this program".to_owned(),
+            format!(
+                "correct the path; if this was a key's state, move it away and run `tmkms state init {on} --height H` with H at or above the chain's height"
+            ),
+        ),
+        Problem::Foreign { format: Some(format) } => (
+            format!("not a state file of this program, but {format}"),
+            format!(
+                "run `tmkms state import --file NEW --chain-id ID --from {} {}`",
+                format.name(),
+                shell_word(&path.display().to_string())
+            ),
+        ),
+        Problem::Empty | Problem::WrongSize { .. } | Problem::BothSlotsDamaged { .. } => {
+            (error.problem.to_string(), format!("tmkms state repair {on} --height H"))
+        }
+        problem => (problem.to_string(), String::new()),
+    };
+    Failure::new(Exit::State, format!("state file {}: {what}", path.display()), help)
+}
+
 /// A path, where the configuration was not named too. The environment's configuration is no contradiction.
 pub(super) fn only<'a>(path: Option<&'a Path>, config: &ConfigOption) -> Result<Option<&'a Path>, Failure> {
     let named = config.path();

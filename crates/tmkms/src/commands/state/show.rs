@@ -4,7 +4,7 @@ use crate::cli::ConfigOption;
 use crate::commands::select;
 use crate::failure::{Exit, Failure};
 use clap::Args;
-use guard::Record;
+use guard::{ChainId, Record};
 use host::persist::Places;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -51,7 +51,8 @@ impl Show {
             for file in files_of(path)? {
                 let (value, problem) = look(&file, None, crate::state::look_at(&file, None));
                 shown.push(value);
-                failures.extend(problem.map(|error| Failure::new(Exit::State, error.to_string(), "")));
+                let chain_id = value_chain_id(shown.last());
+                failures.extend(problem.map(|error| place::failure_at(&file, chain_id.as_ref(), &error)));
             }
             return self.write(&shown, failures, out);
         }
@@ -76,6 +77,11 @@ impl Show {
         }
         Failure::all(failures).map_or(Ok(()), Err)
     }
+}
+
+/// The chain that stands in what is shown.
+fn value_chain_id(shown: Option<&Value>) -> Option<ChainId> {
+    ChainId::try_from(shown?["chain_id"].as_str()?).ok()
 }
 
 /// The file, or a folder's: all that are a state file of ours, or are named like one.
