@@ -120,3 +120,25 @@ fn a_state_goes_to_the_parent_and_back_as_it_was() {
     assert_eq!(one.held().unwrap().owner, two.held().unwrap().owner);
     assert_eq!(one.held().unwrap().record.statement(), two.held().unwrap().record.statement());
 }
+
+#[test]
+fn a_file_with_one_intact_slot_is_repaired_for_the_key_that_stands_there() {
+    const KEY: &str = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
+    for slot in [0, 1] {
+        let folder = Folder::new(&format!("slot-{slot}"));
+        assert_eq!(
+            folder.state(&format!("init --file state.json --chain-id a-1 --public-key {KEY} --height 7")).0,
+            Some(0)
+        );
+        let path = folder.0.join("state.json");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[slot * 4096 + 20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let (code, text) = folder.state("show --file state.json");
+        assert!(code == Some(4) && text.contains(KEY), "{text}");
+        assert!(text.contains("tmkms state repair --file state.json --chain-id a-1 --height H"), "{text}");
+        let (code, text) = folder.state("repair --file state.json --height 3");
+        assert!(code == Some(0) && text.contains("nothing at or below height 7 will be signed"), "{text}");
+        assert_eq!(inspect(&path).unwrap().held().unwrap().owner.pub_key, KEY);
+    }
+}
