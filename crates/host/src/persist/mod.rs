@@ -10,13 +10,20 @@
 //! file is closed and its lock is free.
 //!
 //! # What it remembers
-//! The last record that it acknowledged of each file, as long as it runs: a file that was put back meanwhile is refused.
-//! A file that was put back while nothing had it open and this was not running looks like the file it once was.
+//! The last record that it acknowledged of each key, as long as it runs, whatever file it was in: a file that was put back
+//! meanwhile is refused, and so is another one in its place. A file that was put back while this was not running looks
+//! like the file it once was.
+//!
+//! # What it does not pass over
+//! A file that cannot be read may be any key's. While there is one at its places, nothing is opened.
 //!
 //! # What it proves, and to whom
 //! Its answers are proven to the enclave by the control token. The enclave proves nothing here: who can reach the port can
 //! raise a record, which stops a validator, and can never lower one.
+mod candidates;
 mod connection;
+mod kept;
+mod memory;
 mod places;
 mod quiet;
 mod record;
@@ -27,20 +34,25 @@ pub use token::{DEFAULT_TOKEN_FILE, TokenError, TokenFile};
 
 use guard::{Identity, StoreError};
 use log::{info, warn};
+use memory::Memory;
 use quiet::Quiet;
-use record::{Lease, Slot};
+use record::{Claim, Lease, Slot};
 use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::endpoint::{Listener, Stopper};
 use wire::state::Life;
 
 /// How many connections may stand at once. An enclave has one for each of its chains.
 const MAX_CONNECTIONS: usize = 256;
+/// How long an opening waits for what is being done to its file: less than [`store::remote::ANSWER_LIMIT`], for which the enclave
+/// waits. A disk that hangs then keeps one thread for each key, and not one for each attempt.
+const OPENING_WAIT: Duration = Duration::from_secs(1);
 /// After an error of the listening socket (too many open files, for one).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -76,6 +88,7 @@ struct Shared {
     places: Places,
     token: TokenFile,
     options: Options,
+    memory: Arc<Memory>,
     slots: Mutex<Vec<Arc<Slot>>>,
     connections: Mutex<Vec<(u64, Arc<UnixStream>)>>,
     last: AtomicU64,
@@ -93,6 +106,7 @@ impl Persist {
             places,
             token,
             options,
+            memory: Arc::default(),
             slots: Mutex::default(),
             connections: Mutex::default(),
             last: AtomicU64::new(0),
@@ -137,7 +151,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     fn open(&self, identity: &Identity, life: Life, stream: &Arc<UnixStream>) -> Result<(Lease, u64), StoreError> {
-        record::slot_for(&self.slots, &self.places, identity)?.open(identity, life, stream, self.options.hand_over)
+        let begun = Instant::now();
+        let (hand_over, until) = (begun + self.options.hand_over, begun + OPENING_WAIT);
+        // Until this ends, no other file is chosen for the key.
+        let opening = self.memory.begin(identity, until)?;
+        let slot = self.slot_for(self.places.find(identity)?);
+        let claim = Claim { identity, life, stream, hand_over, until };
+        if let Some(other) = opening.held_besides(&slot) {
+            other.give_up(&claim)?;
+        }
+        let opened = slot.open(&claim)?;
+        opening.holds(&slot);
+        Ok(opened)
+    }
+
+    /// The slot of a file; one file has one, by whatever name it was found.
+    fn slot_for(&self, path: PathBuf) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.iter().find(|slot| slot.is_of(&path)) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot::new(path, Arc::clone(&self.memory)));
+        slots.push(Arc::clone(&slot));
+        slot
     }
 
     fn stop(&self) {

@@ -1,4 +1,5 @@
 //! Where the states are: files, or folders of files. Which file is whose stands in the files themselves.
+use super::candidates::{Candidate, Fit, candidates_in, file_name, files_in, readable_in};
 use guard::{ChainId, Identity, Record, StoreError, Trouble};
 use std::fs;
 use std::io;
@@ -8,30 +9,9 @@ use store::file::inspect;
 use store::file::slot::Owner;
 use store::{FileStore, Problem, StateError};
 
-/// How many files of a folder are looked at.
-const MAX_FOLDER_ENTRIES: usize = 4096;
-
 /// The files and folders that `-s` names.
 #[derive(Clone, Debug)]
 pub struct Places(Vec<PathBuf>);
-
-/// How far a file is the wanted one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fit {
-    /// Another chain's, or no state file.
-    None,
-    /// The chain's, of another key.
-    Chain,
-    /// The chain's, of no key yet.
-    Unbound,
-    /// The chain's and the key's.
-    Exact,
-}
-
-struct Candidate {
-    path: PathBuf,
-    fit: Fit,
-}
 
 impl Places {
     /// These files and folders, of which each is looked at when an enclave opens.
@@ -41,7 +21,7 @@ impl Places {
     }
 
     /// What would keep every enclave from opening, before the first one tries: a named file or folder that is not there,
-    /// a file that is damaged, loose or in use, one file under two names.
+    /// a file that is damaged, loose or in use, one file under two names, a folder with a file that nobody can read.
     #[must_use]
     pub fn check(&self) -> Vec<StateError> {
         let mut errors = Vec::new();
@@ -56,10 +36,8 @@ impl Places {
                 continue;
             }
             seen.push((found.dev(), found.ino()));
-            if found.is_dir() {
-                continue;
-            }
-            errors.extend(check_file(path).err());
+            let checked = if found.is_dir() { readable_in(path).map(drop) } else { check_file(path) };
+            errors.extend(checked.err());
         }
         errors
     }
@@ -76,38 +54,56 @@ impl Places {
         Ok(path)
     }
 
-    /// Every file now, in the order of the places.
+    /// Every file now, in the order of the places; without those of a folder that cannot be listed.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        self.0.iter().flat_map(|place| if place.is_dir() { files_in(place) } else { vec![place.clone()] }).collect()
+        let files = |place: &PathBuf| {
+            if place.is_dir() { files_in(place).unwrap_or_default() } else { vec![place.clone()] }
+        };
+        self.0.iter().flat_map(files).collect()
     }
 
     /// The one file that is for that key and chain, by its real path.
     ///
     /// # Errors
-    /// [`Trouble::Damaged`]: there is none, or more than one; with what to do.
+    /// There is none, or more than one, or one that nobody can tell whose it is; with what to do.
     pub(super) fn find(&self, identity: &Identity) -> Result<PathBuf, StoreError> {
-        let owner = Owner::of(identity);
-        let candidates: Vec<_> = self.files().into_iter().map(|path| candidate(path, &owner)).collect();
+        let candidates = self.candidates(identity)?;
+        let of = |fit| candidates.iter().filter(move |candidate| candidate.fit == fit).map(|candidate| &candidate.path);
         let best = candidates.iter().map(|candidate| candidate.fit).max().unwrap_or(Fit::None);
-        let fitting: Vec<_> = candidates.iter().filter(|candidate| candidate.fit == best).collect();
+        let fitting: Vec<_> = of(best).collect();
         let path = match (best, fitting.as_slice()) {
-            (Fit::Exact | Fit::Unbound, [one]) => one.path.clone(),
-            (Fit::Exact | Fit::Unbound, [one, other, ..]) => return Err(ambiguous(&one.path, &other.path)),
-            // Opening them says what is wrong.
-            (Fit::Chain, [one, ..]) => one.path.clone(),
+            (Fit::Exact | Fit::Unbound, [one, other, ..]) => return Err(ambiguous(one, other)),
+            (Fit::Unbound, [one]) => match of(Fit::Chain).next() {
+                Some(bound) => return Err(spare(one, bound, identity)),
+                None => PathBuf::from(one),
+            },
+            // Opening another key's says what is wrong.
+            (Fit::Exact | Fit::Chain, [one, ..]) => PathBuf::from(one),
             _ => self.named(&identity.chain_id).ok_or_else(|| self.missing(identity))?,
         };
-        // A file of the chain's own name that nobody can read may hold more than the one that was found.
-        if let Some(named) = self.named(&identity.chain_id).filter(|named| *named != path)
-            && inspect(&named).is_ok_and(|seen| seen.slots.iter().all(Result::is_err))
-        {
-            return Err(ambiguous(&path, &named));
-        }
         fs::canonicalize(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => self.missing(identity),
             _ => StateError { path, problem: Problem::Io { doing: "looking at it", error } }.into(),
         })
+    }
+
+    /// Every file, judged; none is passed over because it cannot be read.
+    fn candidates(&self, identity: &Identity) -> Result<Vec<Candidate>, StoreError> {
+        let owner = Owner::of(identity);
+        let mut candidates = Vec::new();
+        for place in &self.0 {
+            match candidates_in(place, &owner) {
+                Ok(found) => candidates.extend(found),
+                Err(error)
+                    if matches!(error.problem, Problem::Missing) && self.0.len() == 1 && error.path == *place =>
+                {
+                    return Err(self.missing(identity));
+                }
+                Err(error) => return Err(unread(error, place)),
+            }
+        }
+        Ok(candidates)
     }
 
     /// What is to be opened for want of anything that fits: the only file, or the one of the chain's name in a folder.
@@ -136,37 +132,36 @@ impl Places {
     }
 }
 
-/// The name of a chain's file where a folder is given: the one that `tmkms state init` gives it.
-fn file_name(chain_id: &ChainId) -> String {
-    // A chain id may hold a slash; a name may not.
-    format!("{}_priv_validator_state.json", chain_id.as_str().replace('/', "_"))
-}
-
-/// A folder's files, without hidden ones and the old ones that `tmkms state` keeps beside the present.
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let is_present = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_old = name.rsplit_once(".old-").is_some_and(|(_, number)| number.chars().all(|c| c.is_ascii_digit()));
-        !name.starts_with('.') && !is_old && path.is_file()
+/// A file that may be anybody's.
+fn unread(error: StateError, place: &Path) -> StoreError {
+    let way_out = if error.path == place {
+        "; as long as it cannot be read nothing is opened, for it may be any key's: leave it out of -s only if you know that it is \
+         of another key or chain"
+    } else {
+        "; as long as it cannot be read nothing in its folder is opened, for it may be any key's: move it out of the folder only \
+         if you know that it is of another key or chain"
     };
-    let mut files: Vec<_> =
-        entries.take(MAX_FOLDER_ENTRIES).flatten().map(|entry| entry.path()).filter(is_present).collect();
-    files.sort();
-    files
+    let StoreError { trouble, detail } = error.into();
+    StoreError { trouble, detail: detail + way_out }
 }
 
-fn candidate(path: PathBuf, wanted: &Owner) -> Candidate {
-    let seen = inspect(&path).ok();
-    let owners = seen.iter().flat_map(|seen| seen.slots.iter().flatten()).map(|held| &held.owner);
-    let fit = owners.map(|owner| match owner {
-        owner if owner.chain_id != wanted.chain_id => Fit::None,
-        owner if owner == wanted => Fit::Exact,
-        owner if owner.is_unbound() => Fit::Unbound,
-        _ => Fit::Chain,
-    });
-    let fit = fit.max().unwrap_or(Fit::None);
-    Candidate { path, fit }
+/// A file without a key would be taken by any key, also by one whose own file is merely missing.
+fn spare(unbound: &Path, bound: &Path, identity: &Identity) -> StoreError {
+    let key = Owner::of(identity).pub_key;
+    StoreError {
+        trouble: Trouble::Damaged,
+        detail: format!(
+            "no file of key {key}: {} names no key, and is not taken, because {} is of another key of chain {} and so nobody can \
+             tell which keys have signed already: if this key's own file was moved, put it back; only if there is none, bind the \
+             file with `tmkms state repair --file {} --public-key {key} --chain-id {} --height H`, H at or above the last height \
+             that this key can have signed",
+            unbound.display(),
+            bound.display(),
+            identity.chain_id,
+            unbound.display(),
+            identity.chain_id,
+        ),
+    }
 }
 
 fn ambiguous(one: &Path, other: &Path) -> StoreError {

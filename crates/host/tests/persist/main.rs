@@ -2,6 +2,7 @@
 //! go wrong between them.
 #![allow(clippy::unwrap_used)]
 mod bench;
+mod choice;
 mod faults;
 mod holders;
 mod middle;
