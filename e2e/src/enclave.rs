@@ -154,12 +154,8 @@ impl Enclave {
         Ok(())
     }
 
-    /// As an operator does it: `nitro persist --init`, which also serves; here it is stopped again.
     fn init_state(&self, chain_id: &str) -> Result<()> {
-        let arguments = ["persist", "-s", "state", "-p", "1", "--init", "--chain-id", chain_id, "--new-validator"];
-        let mut persist = self.helper("persist-init", &arguments)?;
-        persist.wait_for_log("made ", Duration::from_secs(10))?;
-        persist.terminate(Duration::from_secs(5)).map(drop)
+        self.command(&["state", "init", "--file", "state", "--chain-id", chain_id, "--new-validator"]).map(drop)
     }
 
     fn keygen(&self, file: &str) -> Result<Vec<u8>> {
@@ -210,7 +206,8 @@ impl Enclave {
 
     /// Every process that runs, with what it is.
     pub fn processes(&mut self) -> Vec<(&'static str, &mut Process)> {
-        let fixed = [("enclave", &mut self.enclave), ("persist", &mut self.persist), ("kms proxy", &mut self.kms_proxy)];
+        let fixed =
+            [("enclave", &mut self.enclave), ("persist", &mut self.persist), ("kms proxy", &mut self.kms_proxy)];
         let mut all: Vec<_> = fixed.into_iter().filter_map(|(name, one)| Some((name, one.as_mut()?))).collect();
         all.extend(self.proxies.iter_mut().map(|proxy| ("node proxy", proxy)));
         all.extend(self.metrics.iter_mut().map(|(metrics, _)| ("metrics", metrics)));
@@ -449,7 +446,8 @@ impl Enclave {
             canaries.push((format!("the ciphertext of {id}"), made.ciphertext.as_bytes().to_vec()));
             for name in [format!("{id}.key"), format!("{id}-identity.key")] {
                 let Ok(text) = fs::read_to_string(self.folder.join("secrets").join(&name)) else { continue };
-                let raw = base64ct::Base64::decode_vec(text.trim()).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
+                let raw =
+                    base64ct::Base64::decode_vec(text.trim()).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
                 let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
                 canaries.push((format!("{name} in base64"), text.trim().as_bytes().to_vec()));
                 canaries.push((format!("{name} in hexadecimal"), hex.to_uppercase().into_bytes()));

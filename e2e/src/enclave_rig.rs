@@ -50,7 +50,9 @@ impl EnclaveRig {
         enclave.start()?;
         let mut rig = Self { chain, enclave };
         rig.chain.start()?;
-        rig.chain.reach(2, RECOVERY).with_context(|| format!("the chain does not begin: {:?}", rig.enclave.status()))?;
+        rig.chain
+            .reach(2, RECOVERY)
+            .with_context(|| format!("the chain does not begin: {:?}", rig.enclave.status()))?;
         Ok(rig)
     }
 
@@ -73,7 +75,8 @@ impl EnclaveRig {
             ensure!(!String::from_utf8_lossy(&bytes).contains("panicked"), "{name}: panicked");
         }
         let log = self.chain.node(0).process()?.log_text();
-        let evidence = log.lines().find(|line| line.contains("double signing") || line.contains("DuplicateVoteEvidence"));
+        let evidence =
+            log.lines().find(|line| line.contains("double signing") || line.contains("DuplicateVoteEvidence"));
         ensure!(evidence.is_none(), "the node saw a double sign: {evidence:?}");
         Ok(())
     }

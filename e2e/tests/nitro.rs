@@ -138,7 +138,8 @@ fn a_ciphertext_of_another_chain_is_refused_by_its_encryption_context() -> Resul
         let mut enclave = Enclave::prepare(sandbox, "tmkms", chains)?;
         enclave.start_parent()?;
         enclave.start_enclave()?;
-        let swapped = enclave.config_text().replace(&format!("chain = \"{a}\", purpose"), &format!("chain = \"{b}\", purpose"));
+        let swapped =
+            enclave.config_text().replace(&format!("chain = \"{a}\", purpose"), &format!("chain = \"{b}\", purpose"));
         fs::write(enclave.config_file(), swapped)?;
         let said = said(&enclave.try_push(&[])?);
         ensure!(said.contains(a), "the chain is not named: {said}");
