@@ -8,7 +8,7 @@ use guard::Position;
 use rustix::fs::{FsWord, statfs};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use store::file::inspect;
 
 /// Why a state should not lie there.
@@ -60,8 +60,22 @@ impl Doubt {
 /// others can write, and of a chain that nothing will be signed for any more.
 pub(crate) fn warnings(config: &Config) -> Vec<Problem> {
     let files = config.chains.iter().filter_map(|chain| Some(chain.state.file()?.resolved.as_path()));
-    let doubtful = files.filter_map(|file| type_of(file).and_then(|number| warning(file, number)));
-    doubtful.chain(open_folders(config)).chain(config.chains.iter().filter_map(ended)).collect()
+    let doubtful = doubtful(files);
+    doubtful.into_iter().chain(open_folders(config)).chain(config.chains.iter().filter_map(ended)).collect()
+}
+
+/// The same of the files and folders of states that no configuration of this host names.
+pub(crate) fn warnings_of(places: &[PathBuf]) -> Vec<Problem> {
+    // What others can exchange is the name that a link leads to.
+    let real: Vec<_> = places.iter().map(|place| place.canonicalize().unwrap_or_else(|_| place.clone())).collect();
+    let folder_of = |place| if Path::is_dir(place) { place } else { folder_of(place) };
+    let folders: BTreeSet<&Path> = real.iter().map(|place| folder_of(place)).collect();
+    let doubtful = doubtful(real.iter().map(PathBuf::as_path));
+    doubtful.into_iter().chain(folders.into_iter().filter_map(open_folder)).collect()
+}
+
+fn doubtful<'a>(places: impl Iterator<Item = &'a Path>) -> Vec<Problem> {
+    places.filter_map(|place| type_of(place).and_then(|number| warning(place, number))).collect()
 }
 
 /// A file's mode does not keep it in its place: that is the folder's.
@@ -117,11 +131,16 @@ fn type_of(file: &Path) -> Option<FsWord> {
 
 fn warning(file: &Path, number: FsWord) -> Option<Problem> {
     let (_, name, doubt) = DOUBTFUL.into_iter().find(|(doubtful, ..)| *doubtful == number)?;
+    let (what, setting) = if file.is_dir() {
+        ("folder of states", "persist's -s")
+    } else {
+        ("state file", "its state_file (or persist's -s)")
+    };
     Some(Problem {
-        message: format!("the state file {} is on {name}, {}", file.display(), doubt.words()),
-        help:
-            "name a place on a local disk (ext4, xfs) as its state_file, and move it there while the signer is stopped"
-                .to_owned(),
+        message: format!("the {what} {} is on {name}, {}", file.display(), doubt.words()),
+        help: format!(
+            "name a place on a local disk (ext4, xfs) as {setting}, and move it there while the signer is stopped"
+        ),
     })
 }
 
@@ -146,6 +165,25 @@ mod tests {
         for number in [0xef53, 0x5846_5342, 0x9123_683e, 0x2fc1_2fc1, 0x794c_7630] {
             assert_eq!(about(number), None, "{number:x}");
         }
+    }
+
+    #[test]
+    fn a_folder_of_states_is_warned_of_by_its_own_mode_and_a_file_by_its_folders() {
+        use std::fs::{Permissions, create_dir, remove_dir_all, set_permissions};
+        let outer = std::env::temp_dir().join(format!("tmkms-filesystem-{}", std::process::id()));
+        let folder = outer.join("states");
+        create_dir(&outer).unwrap();
+        create_dir(&folder).unwrap();
+        set_permissions(&outer, Permissions::from_mode(0o700)).unwrap();
+        set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+        let about_modes = |place: &Path| {
+            let open = |problem: &Problem| problem.message.contains("can be written by others (mode 0777)");
+            warnings_of(&[place.to_owned()]).iter().filter(|problem| open(problem)).count()
+        };
+        assert_eq!((about_modes(&folder), about_modes(&folder.join("a.json"))), (1, 1));
+        set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!((about_modes(&folder), about_modes(&folder.join("a.json"))), (0, 0));
+        remove_dir_all(outer).unwrap();
     }
 
     #[test]

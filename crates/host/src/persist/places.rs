@@ -42,14 +42,20 @@ impl Places {
         errors
     }
 
+    /// Where [`Places::create`] makes the file of a chain.
+    #[must_use]
+    pub fn new_file(&self, chain_id: &ChainId) -> PathBuf {
+        let place = self.0.first().cloned().unwrap_or_default();
+        if place.is_dir() { place.join(file_name(chain_id)) } else { place }
+    }
+
     /// Makes the file of a chain: the one that is named, or `CHAIN_priv_validator_state.json` in the folder. Never
     /// overwrites.
     ///
     /// # Errors
     /// [`Problem::Exists`], or the system's trouble.
     pub fn create(&self, owner: &Owner, record: &Record) -> Result<PathBuf, StateError> {
-        let place = self.0.first().cloned().unwrap_or_default();
-        let path = if place.is_dir() { place.join(file_name(&owner.chain_id)) } else { place };
+        let path = self.new_file(&owner.chain_id);
         FileStore::create_for(&path, owner, record)?;
         Ok(path)
     }

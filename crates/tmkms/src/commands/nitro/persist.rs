@@ -1,7 +1,7 @@
 //! `tmkms nitro persist`: keeps an enclave's signing states in files of the parent, until a signal.
 use crate::config::LogSettings;
 use crate::failure::{Exit, Failure};
-use crate::{logging, state};
+use crate::{filesystem, logging, state};
 use base64ct::{Base64, Encoding};
 use clap::Args;
 use guard::{ChainId, Height, Identity, Position, Record};
@@ -21,6 +21,12 @@ The files are those of the host signer (`tmkms state` works on them): one for ea
 files, or a folder, in which the chain and the key that stand in each file say whose it is. Nothing is made unless --init says \
 so: then the one file that -s names (in a folder CHAIN_priv_validator_state.json) is made first, and it is an error if it exists. \
 Without --public-key it is bound to the enclave's key at its first signature.
+
+Give --public-key whenever the key is known: a file without one is taken by whichever key of its chain comes first, also by one \
+whose own file is merely missing. So there may be one such file for each persist and chain, and it is not taken beside a file that is \
+bound to another key of the chain. A file that cannot be read may be any key's: nothing is opened as long as it is there, so keep \
+the states in a folder of their own. Moving or copying files while this runs is noticed, because it remembers what each key \
+signed last; after a restart it is not.
 
 A vote is acknowledged after it is on the disk, and only to the one enclave that holds the state; a second one is refused \
 as long as the first is connected. The answers are proven by the control token that `tmkms nitro push-config` makes, so \
@@ -120,6 +126,7 @@ impl Persist {
             Options::new(env!("CARGO_PKG_VERSION")),
         )
         .map_err(|error| Failure::new(Exit::Runtime, format!("no thread for the port: {error}"), ""))?;
+        filesystem::warnings_of(&self.state).iter().for_each(|warning| warn!("{}; {}", warning.message, warning.help));
         self.say(&places);
         wait(server, signals);
         Ok(())
@@ -187,6 +194,7 @@ impl Init {
             Some(height) => Record::floor(0, Position::end_of(height)),
             None => Record::never_signed(),
         };
+        self.check_others(places, chain_id)?;
         let owner = match &self.public_key {
             Some(key) => Owner::of(&Identity { chain_id: chain_id.clone(), public_key: key.0.clone() }),
             None => Owner::unbound(chain_id.clone()),
@@ -194,6 +202,20 @@ impl Init {
         let made = places.create(&owner, &record).map_err(|error| not_made(path, &error))?;
         info!(chain = chain_id.as_str(); "made {}: {owner}: {}", made.display(), state::meaning(&record));
         Ok(())
+    }
+
+    /// A file without a key is not made where it would not be taken.
+    fn check_others(&self, places: &Places, chain_id: &ChainId) -> Result<(), Failure> {
+        let new = places.new_file(chain_id);
+        let is_of_chain = |file: &PathBuf| {
+            let seen = inspect(file).ok();
+            seen.iter().flat_map(|seen| seen.slots.iter().flatten()).any(|held| held.owner.chain_id == *chain_id)
+        };
+        let other = places.files().into_iter().find(|file| *file != new && is_of_chain(file));
+        let Some(other) = other.filter(|_| self.public_key.is_none() && !new.exists()) else { return Ok(()) };
+        let message =
+            format!("{} is of chain {chain_id} already, so a file without a key would not be taken", other.display());
+        Err(Failure::new(Exit::Usage, message, "name the new state's key with --public-key"))
     }
 }
 
