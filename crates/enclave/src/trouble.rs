@@ -2,9 +2,23 @@
 use crate::kms::KmsError;
 use wire::control::{Failure, Phase};
 
-/// A failure without a chain.
+/// The longest reason, in bytes. It is kept and told again with every status, whatever the parent sent.
+pub(crate) const MAX_REASON_BYTES: usize = 16 << 10;
+
+/// A failure without a chain. Every failure is made here, so none is longer than can be told.
 pub(crate) fn failure(phase: Phase, code: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Failure {
-    Failure { phase, code: code.to_owned(), chain: None, reason: reason.into(), remedy: remedy.into() }
+    Failure { phase, code: code.to_owned(), chain: None, reason: shortened(reason.into()), remedy: remedy.into() }
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_REASON_BYTES {
+        let kept = text.floor_char_boundary(MAX_REASON_BYTES);
+        let more = text.len() - kept;
+        text.truncate(kept);
+        text += &format!(" … and {more} more bytes");
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// The same for a chain.
@@ -39,5 +53,24 @@ pub(crate) const fn kms_code(error: &KmsError) -> &'static str {
         KmsError::InvalidKeyArn(_) => "config",
         KmsError::Nsm(_) => "attestation",
         KmsError::NoRecipient => "memory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters_and_says_how_much_is_missing() {
+        let reason = |text: &str| failure(Phase::Checking, "config", text, "").reason;
+        let whole = "x".repeat(MAX_REASON_BYTES);
+        assert_eq!(reason(&whole), whole);
+        let long = reason(&format!("x{}", "é".repeat(MAX_REASON_BYTES)));
+        assert!(
+            long.ends_with(&format!("é … and {} more bytes", MAX_REASON_BYTES + 2)),
+            "{}",
+            &long[long.len() - 40..]
+        );
+        assert!(long.len() < MAX_REASON_BYTES + 64);
     }
 }
