@@ -3,10 +3,13 @@
 //! The port can be reached by any process of the parent, so what is asked is hostile until its proof was checked. A
 //! push has to prove and to carry the token that rules, reading the log has to prove it; status and metrics are nobody's
 //! secret.
+mod places;
 mod request;
 mod token;
 
 pub(crate) use token::RulingToken;
+
+use places::Places;
 
 use crate::board::Board;
 use crate::desk::Desk;
@@ -19,10 +22,10 @@ use std::thread;
 use std::time::Duration;
 use wire::endpoint::{Listener, Parent, Stopper, Stream};
 
-/// How many connections are served at once; further ones are hung up on.
-const MAX_CONNECTIONS: usize = 8;
-/// How many of them may follow the log, so that there is always room for a push.
+/// How many connections may follow the log, so that there is always room for a push.
 const MAX_FOLLOWERS: usize = 4;
+/// How many may push: one is worked on, one waits.
+const MAX_PUSHERS: usize = 2;
 /// The stack of a connection's thread, in bytes.
 const STACK_BYTES: usize = 192 * 1024;
 /// After a failed accept (too many open files), so that it does not spin.
@@ -34,8 +37,9 @@ pub(crate) struct Shared {
     desk: Arc<Desk>,
     token: Arc<RulingToken>,
     build: Build,
-    connections: AtomicUsize,
+    places: Arc<Places>,
     followers: AtomicUsize,
+    pushers: AtomicUsize,
 }
 
 /// The port, for as long as this value lives.
@@ -64,8 +68,9 @@ pub(crate) fn start(
         desk: Arc::clone(desk),
         token: Arc::clone(token),
         build,
-        connections: AtomicUsize::new(0),
+        places: Arc::default(),
         followers: AtomicUsize::new(0),
+        pushers: AtomicUsize::new(0),
     });
     let accepting = move || accept(&listener, &shared);
     thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES).spawn(accepting)?;
@@ -90,13 +95,14 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
 
 /// Both a full house and a missing thread end in a closed connection, which the parent can repeat.
 fn serve_on_thread(stream: Stream, shared: &Arc<Shared>) {
-    let Some(place) = Place::take(shared, |shared| &shared.connections, MAX_CONNECTIONS) else {
+    let stream = Arc::new(stream);
+    let Some(place) = shared.places.take(&stream) else {
         shared.refused("too-many");
         return;
     };
-    let name = "control request".to_owned();
+    let (name, shared) = ("control request".to_owned(), Arc::clone(shared));
     let _ = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
-        if let Err(error) = request::serve(stream, &place.0) {
+        if let Err(error) = request::serve(stream, &place, &shared) {
             debug!("a connection on the control port ended: {error}");
         }
     });
@@ -112,17 +118,17 @@ impl Shared {
     }
 }
 
-/// One of a bounded number of places.
-struct Place(Arc<Shared>, fn(&Shared) -> &AtomicUsize);
+/// One of a bounded number of something.
+struct Share(Arc<Shared>, fn(&Shared) -> &AtomicUsize);
 
-impl Place {
+impl Share {
     fn take(shared: &Arc<Shared>, of: fn(&Shared) -> &AtomicUsize, most: usize) -> Option<Self> {
-        let place = Self(Arc::clone(shared), of);
-        (of(shared).fetch_add(1, SeqCst) < most).then_some(place)
+        let share = Self(Arc::clone(shared), of);
+        (of(shared).fetch_add(1, SeqCst) < most).then_some(share)
     }
 }
 
-impl Drop for Place {
+impl Drop for Share {
     fn drop(&mut self) {
         (self.1)(&self.0).fetch_sub(1, SeqCst);
     }

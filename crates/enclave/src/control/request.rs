@@ -1,5 +1,6 @@
 //! One connection: hello, a request, its answers.
-use super::{MAX_FOLLOWERS, Place, Shared};
+use super::places::Place;
+use super::{MAX_FOLLOWERS, MAX_PUSHERS, Share, Shared};
 use crate::desk::Job;
 use crate::trouble::failure;
 use crate::way::wrong_token;
@@ -8,12 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
-use wire::control::{Answer, Phase, Progress, Push, Received, Request};
+use wire::control::{Answer, LogLine, Phase, Progress, Push, Received, Request};
 use wire::endpoint::Stream;
 use wire::frame::{self, MAX_PUSH_BYTES};
 use wire::hello::{self, Channel, Side};
 
-/// How long a parent may take for its hello and its request together.
+/// How long a parent may take for its hello.
+const HELLO_LIMIT: Duration = Duration::from_secs(2);
+/// How long it may take for its hello and its request together.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to accept an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -43,15 +46,17 @@ impl Caller {
 }
 
 /// Serves one connection to its end.
-pub(super) fn serve(stream: Stream, shared: &Arc<Shared>) -> io::Result<()> {
-    let mut socket = Socket::Unix(Arc::new(stream));
+pub(super) fn serve(stream: Arc<Stream>, place: &Place, shared: &Arc<Shared>) -> io::Result<()> {
+    let begun = Instant::now();
+    let mut socket = Socket::Unix(stream);
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-    let mut bounded = Deadline::new(&mut socket, Instant::now() + REQUEST_LIMIT);
-    if let Err(error) = hello::exchange(&mut bounded, Side::Enclave, Channel::Control, nonce, shared.build.version) {
+    let mut hello = Deadline::new(&mut socket, begun + HELLO_LIMIT);
+    if let Err(error) = hello::exchange(&mut hello, Side::Enclave, Channel::Control, nonce, shared.build.version) {
         shared.refused("hello");
         return Err(io::Error::other(error.to_string()));
     }
+    let mut bounded = Deadline::new(&mut socket, begun + REQUEST_LIMIT);
     let Some(bytes) = frame::read(&mut bounded, MAX_PUSH_BYTES)? else { return Ok(()) };
     let mut caller = Caller(socket);
     let received = match Request::decode(&bytes) {
@@ -71,16 +76,20 @@ pub(super) fn serve(stream: Stream, shared: &Arc<Shared>) -> io::Result<()> {
             let is_proven = push.token.verify(wire::control::REQUEST_DOMAIN, &nonce, &proven, &proof);
             drop(proven);
             if is_proven && shared.token.admits(&push.token) {
+                place.is_proven();
                 take_push(push, &mut caller, shared)
             } else {
                 refuse(&mut caller, shared)
             }
         }
         Request::Logs { from, follow } => {
-            if shared.token.verifies(&nonce, &proven, &proof) {
-                send_log(from, follow, &mut caller, shared)
+            let Some(generation) = shared.token.verifies(&nonce, &proven, &proof) else {
+                return refuse(&mut caller, shared);
+            };
+            if follow {
+                follow_log(from, generation, &mut caller, place, shared)
             } else {
-                refuse(&mut caller, shared)
+                send_log(from, generation, &mut caller, shared)
             }
         }
     }
@@ -88,14 +97,17 @@ pub(super) fn serve(stream: Stream, shared: &Arc<Shared>) -> io::Result<()> {
 
 fn refuse(caller: &mut Caller, shared: &Shared) -> io::Result<()> {
     shared.refused("proof");
-    caller.answer(&Answer::Failed(wrong_token()))
+    caller.answer(&Answer::Failed(wrong_token(shared.token.is_pinned())))
 }
 
 /// Hands a push on, and its words back. Once it is handed on it goes its way, whether or not anybody listens.
-fn take_push(push: Box<Push>, caller: &mut Caller, shared: &Shared) -> io::Result<()> {
+fn take_push(push: Box<Push>, caller: &mut Caller, shared: &Arc<Shared>) -> io::Result<()> {
     if let Some(failure) = shared.board.broken() {
         return caller.answer(&Answer::Failed(failure));
     }
+    let Some(_share) = Share::take(shared, |shared| &shared.pushers, MAX_PUSHERS) else {
+        return busy(caller, shared);
+    };
     shared.token.saw(&push.token);
     let (job, answers) = Job::new(push);
     if let Err(job) = shared.desk.put(job, Duration::ZERO) {
@@ -103,13 +115,17 @@ fn take_push(push: Box<Push>, caller: &mut Caller, shared: &Shared) -> io::Resul
         let detail = "another push is being worked on; this one waits for it".to_owned();
         caller.answer(&Answer::Progress(Progress { phase, detail }))?;
         if shared.desk.put(job, PUSH_PATIENCE).is_err() {
-            shared.refused("busy");
-            let reason = "another push is being worked on, or the enclave ends";
-            let remedy = "see `tmkms nitro status`, and push again";
-            return caller.answer(&Answer::Failed(failure(shared.board.phase(), "busy", reason, remedy)));
+            return busy(caller, shared);
         }
     }
     relay(&answers, caller)
+}
+
+fn busy(caller: &mut Caller, shared: &Shared) -> io::Result<()> {
+    shared.refused("busy");
+    let reason = "another push is being worked on, or the enclave ends";
+    let remedy = "see `tmkms nitro status`, and push again";
+    caller.answer(&Answer::Failed(failure(shared.board.phase(), "busy", reason, remedy)))
 }
 
 fn relay(answers: &Receiver<Answer>, caller: &mut Caller) -> io::Result<()> {
@@ -120,27 +136,52 @@ fn relay(answers: &Receiver<Answer>, caller: &mut Caller) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends what there is, and what comes if that is wanted. Whoever is too slow for it is told what it missed.
-fn send_log(from: u64, follow: bool, caller: &mut Caller, shared: &Arc<Shared>) -> io::Result<()> {
-    let place = if follow { Place::take(shared, |shared| &shared.followers, MAX_FOLLOWERS) } else { None };
-    if follow && place.is_none() {
-        let reason = format!("{MAX_FOLLOWERS} others follow the log already");
-        return caller.answer(&Answer::Failed(failure(shared.board.phase(), "busy", reason, "end one of them")));
-    }
-    let log = &shared.board.log;
-    let (mut next, mut missed) = (from, 0);
+/// Sends what there is, as long as the token rules by which it was asked for.
+fn send_log(mut next: u64, generation: u64, caller: &mut Caller, shared: &Shared) -> io::Result<()> {
+    let mut missed = 0;
     loop {
-        let batch = if follow { log.wait(next, FOLLOW_PAUSE) } else { log.read(next) };
+        let batch = shared.board.log.read(next);
         missed += batch.missed;
-        for line in &batch.lines {
-            next = line.number + 1;
-            caller.answer(&Answer::Log(line.clone()))?;
-        }
-        if batch.lines.is_empty() && (!follow || log.is_closed()) {
+        if batch.lines.is_empty() || shared.token.generation() != generation {
             return caller.answer(&Answer::LogEnd { dropped: missed });
         }
-        if follow && batch.lines.is_empty() && caller.is_gone() {
+        next = send_lines(&batch.lines, next, caller)?;
+    }
+}
+
+/// The same, and what comes. Whoever is too slow for it is told what it missed. Another token ends it: who proved the one
+/// before, which may have been a stranger's, has no right to lines that were written since.
+fn follow_log(
+    mut next: u64,
+    generation: u64,
+    caller: &mut Caller,
+    place: &Place,
+    shared: &Arc<Shared>,
+) -> io::Result<()> {
+    let Some(_share) = Share::take(shared, |shared| &shared.followers, MAX_FOLLOWERS) else {
+        let reason = format!("{MAX_FOLLOWERS} others follow the log already");
+        return caller.answer(&Answer::Failed(failure(shared.board.phase(), "busy", reason, "end one of them")));
+    };
+    place.is_proven();
+    let (log, mut missed) = (&shared.board.log, 0);
+    loop {
+        let batch = log.wait(next, FOLLOW_PAUSE);
+        missed += batch.missed;
+        let is_over = batch.lines.is_empty() && log.is_closed();
+        if is_over || shared.token.generation() != generation {
+            return caller.answer(&Answer::LogEnd { dropped: missed });
+        }
+        next = send_lines(&batch.lines, next, caller)?;
+        if batch.lines.is_empty() && caller.is_gone() {
             return Ok(());
         }
     }
+}
+
+/// Gives the number of the line that comes after them.
+fn send_lines(lines: &[LogLine], next: u64, caller: &mut Caller) -> io::Result<u64> {
+    lines.iter().try_fold(next, |_, line| {
+        caller.answer(&Answer::Log(line.clone()))?;
+        Ok(line.number + 1)
+    })
 }

@@ -30,7 +30,7 @@ impl Enclave {
     pub(crate) fn check(&self, push: Push) -> Result<Pushing, Failure> {
         let Push { token, config, credentials } = push;
         if !self.token.admits(&token) {
-            return Err(wrong_token());
+            return Err(wrong_token(self.token.is_pinned()));
         }
         let config_sha256 = super::self_check::hex(&Sha256::digest(config.as_bytes()));
         let credentials = credentials.map(Arc::new);
@@ -115,11 +115,17 @@ impl Enclave {
     }
 }
 
-pub(crate) fn wrong_token() -> Failure {
-    failure(
-        Phase::Checking,
-        "token",
-        "the control token is not the one that this enclave was first configured with",
-        "push from where it was configured first (the token file is kept there), or restart the enclave",
-    )
+pub(crate) fn wrong_token(is_pinned: bool) -> Failure {
+    let (reason, remedy) = if is_pinned {
+        (
+            "the control token is not the one of the image's measured policy",
+            "push with the --token-file whose token has the SHA-256 of [control] token_sha256",
+        )
+    } else {
+        (
+            "the control token is not the one that this enclave was first configured with",
+            "push from where it was configured first (the token file is kept there), or restart the enclave",
+        )
+    };
+    failure(Phase::Checking, "token", reason, remedy)
 }

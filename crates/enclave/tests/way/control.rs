@@ -106,12 +106,59 @@ fn strangers_who_say_nothing_or_nonsense_cost_a_place_and_no_more() {
     wire::frame::write(&mut stream, &[99; 40]).unwrap();
     assert_eq!(code(&read_answers(&mut stream)), Some("request"));
 
-    // Eight are served at once; the ninth is hung up on, until one of them goes.
-    let silent: Vec<_> = (0..8).map(|_| world.connect()).collect();
-    let ninth = wire::endpoint::Enclave::Unix { base: world.folder.0.join("vm") }.connect(5050, Duration::from_secs(5));
-    assert_eq!(ninth.map_or(0, |mut stream| read_to_end(&mut stream)), 0);
-    drop(silent);
     world.push(GOOD).serving();
+}
+
+#[test]
+fn connections_that_say_nothing_keep_nobody_out() {
+    let world = World::new();
+    let enclave = wire::endpoint::Enclave::Unix { base: world.folder.0.join("vm") };
+    let silent = || enclave.connect(5050, Duration::from_secs(5)).unwrap();
+    // Some have said hello, some not.
+    let mut said_hello: Vec<_> = (0..4).map(|_| world.connect().0).collect();
+    let _silent: Vec<_> = (0..4).map(|_| silent()).collect();
+    assert!(matches!(world.ask(&Request::Status, None)[..], [Answer::Status(_)]));
+    assert_eq!(read_to_end(&mut said_hello[0]), 0, "the oldest was hung up on");
+    world.push(GOOD).serving();
+    // Nor followers and silent ones together.
+    let follow = Request::Logs { from: 0, follow: true };
+    let _followers: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut stream, nonce) = world.connect();
+            wire::frame::write(&mut stream, &follow.encode(Some(&token(1)), &nonce)).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        let _silent: Vec<_> = (0..8).map(|_| silent()).collect();
+        assert_eq!(world.push(GOOD).serving().unchanged, ["a-1"]);
+    }
+    world.log.close();
+}
+
+#[test]
+fn a_follower_is_ended_when_another_token_counts() {
+    let world = World::new();
+    world.push_with("nonsense", 7).failure();
+    let follow = |number| {
+        let (mut stream, nonce) = world.connect();
+        let request = Request::Logs { from: 0, follow: true };
+        wire::frame::write(&mut stream, &request.encode(Some(&token(number)), &nonce)).unwrap();
+        stream
+    };
+    world.log.push("before");
+    let mut stranger = follow(7);
+    let first = wire::frame::read(&mut stranger, 1 << 16).unwrap().unwrap();
+    assert!(matches!(Answer::decode(&first), Ok(Answer::Log(line)) if line.text == "before"));
+    world.push_with("nonsense", 1).failure();
+    let mut operator = follow(1);
+    world.push_with(GOOD, 1).serving();
+    world.log.push("after");
+    assert!(matches!(&read_answers(&mut stranger)[..], [Answer::LogEnd { .. }]));
+    // The same token goes on when it begins to rule.
+    let lines: Vec<_> = (0..2).map(|_| wire::frame::read(&mut operator, 1 << 16).unwrap().unwrap()).collect();
+    assert!(matches!(Answer::decode(&lines[1]), Ok(Answer::Log(line)) if line.text == "after"));
+    world.log.close();
 }
 
 fn read_to_end(stream: &mut std::os::unix::net::UnixStream) -> usize {
