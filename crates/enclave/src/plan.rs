@@ -140,4 +140,12 @@ impl Role {
             Self::Identity => "identity key",
         }
     }
+
+    /// For encryption contexts: what `{role}` in a policy stands for.
+    pub(crate) const fn of_context(self) -> &'static str {
+        match self {
+            Self::Consensus => "consensus",
+            Self::Identity => "identity",
+        }
+    }
 }

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 use wire::control::{Failure, Phase, Push, Serving};
 use wire::endpoint::Parent;
+use wire::state::Life;
 
 /// How long a broken enclave stays readable before it ends.
 const BROKEN_LINGER: Duration = Duration::from_secs(10);
@@ -71,12 +72,11 @@ impl std::error::Error for Broken {}
 /// [`Broken`]: the self-checks failed, or the control port cannot be had. It stayed readable for some seconds.
 pub fn run(options: Options, nsm: Box<dyn Nsm>, parse: Parse) -> Result<(), Broken> {
     let nsm: Arc<dyn Nsm> = Arc::from(nsm);
-    let mut life = [0; 16];
-    nsm.random(&mut life).unwrap_or_default(); // The self-check tells of it.
-    let records = OnParent::new(options.parent.clone(), life, options.build.version);
+    let (parent, version) = (options.parent.clone(), options.build.version);
+    let records = move |life| Box::new(OnParent::new(parent, life, version)) as Box<dyn Records>;
     let (parent, module) = (options.parent.clone(), Arc::clone(&nsm));
     let kms = move |measured| Box::new(AwsKms::new(module, parent, measured)) as Box<dyn Kms>;
-    run_with(options, &*nsm, parse, kms, Box::new(records))
+    run_with(options, &*nsm, parse, kms, records)
 }
 
 /// The same with another KMS and other records: for tests.
@@ -89,13 +89,14 @@ pub fn run_with(
     nsm: &dyn Nsm,
     parse: Parse,
     kms: impl FnOnce(Option<crate::policy::MeasuredEndpoint>) -> Box<dyn Kms>,
-    records: Box<dyn Records>,
+    records: impl FnOnce(Life) -> Box<dyn Records>,
 ) -> Result<(), Broken> {
     let Options { parent, control_port, policy, verbose, build, log, more_metrics, ending: Ending(desk) } = options;
     let board = Arc::new(Board::new(build, log, more_metrics));
-    let token = Arc::new(RulingToken::default());
     // Before anything that the parent sends.
     let checked = self_check::check(nsm, policy.as_deref());
+    let pinned = checked.as_ref().ok().and_then(|checked| checked.policy.as_ref()?.token_sha256);
+    let token = Arc::new(RulingToken::pinned(pinned));
     if let Ok(checked) = &checked {
         board.measured(checked.measured.clone());
     }
@@ -111,14 +112,16 @@ pub fn run_with(
         desk,
         parse,
         kms,
-        records,
+        records: records(checked.life),
         policy: checked.policy,
         debug,
         verbose,
         keyring: Keyring::new(),
         guards: HashMap::new(),
+        let_go: HashMap::new(),
         chains: Vec::new(),
         identities: Vec::new(),
+        identity_keys: Vec::new(),
         config_sha256: None,
         token,
         credentials: None,

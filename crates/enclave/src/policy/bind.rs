@@ -6,7 +6,6 @@ use guard::ChainId;
 use signer::keys::{Algorithm, PublicKey};
 use std::collections::BTreeSet;
 use std::fmt;
-use wire::control::{Choice, ChosenBy};
 
 /// What a configuration asks for and the policy forbids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +72,10 @@ impl Policy {
             }
         }
         for (name, expected) in &self.kms.encryption_context {
+            let expected = expected.replace("{role}", role.of_context()).replace("{chain}", chain.as_str());
             match key.encryption_context.get(name) {
-                None => drop(key.encryption_context.insert(name.clone(), expected.clone())),
-                Some(got) if got == expected => {}
+                None => drop(key.encryption_context.insert(name.clone(), expected)),
+                Some(got) if *got == expected => {}
                 Some(got) => {
                     refuse("encryption_context", format!("{name} = {expected:?}"), &format!("{name} = {got:?}"));
                 }
@@ -90,35 +90,6 @@ impl Policy {
             }
         }
     }
-}
-
-/// Who chose what, for the status: whatever the parent chose, it can substitute.
-pub(crate) fn choices(policy: Option<&Policy>, plan: &Plan) -> Vec<Choice> {
-    let open = Policy::default();
-    let policy = policy.unwrap_or(&open);
-    let by = |fixed: bool| if fixed { ChosenBy::Image } else { ChosenBy::Parent };
-    let choice = |what: String, value: String, fixed| Choice { what, value, by: by(fixed) };
-    let names: Vec<_> = plan.chains.iter().map(|chain| chain.id.as_str()).collect();
-    let mut choices = vec![
-        choice("chains".to_owned(), names.join(", "), policy.chains.is_some()),
-        choice("state".to_owned(), "the parent's persist".to_owned(), policy.fixes_state),
-        choice("debug".to_owned(), plan.allow_debug.to_string(), policy.debug.is_some()),
-    ];
-    let regions: BTreeSet<_> = plan.chains.iter().map(|chain| chain.key.region.as_str()).collect();
-    let region_is_fixed = policy.kms.regions.is_some() || policy.kms.endpoint.is_some();
-    let regions: Vec<_> = regions.into_iter().collect();
-    choices.push(choice("region".to_owned(), regions.join(", "), region_is_fixed));
-    // The hosts of AWS's regions are compiled in.
-    let endpoint = policy.kms.endpoint.as_ref().map_or("KMS of the region", |endpoint| &endpoint.host);
-    choices.push(choice("endpoint".to_owned(), endpoint.to_owned(), true));
-    for chain in &plan.chains {
-        let key = &chain.key;
-        let arn = key.key_arn.clone().unwrap_or_else(|| "any".to_owned());
-        choices.push(choice(format!("KMS key of {}", chain.id), arn, policy.kms.key_arns.is_some()));
-        let public = key.public_key.as_ref().map_or_else(|| "any".to_owned(), PublicKey::base64);
-        choices.push(choice(format!("public key of {}", chain.id), public, policy.public_keys.contains_key(&chain.id)));
-    }
-    choices
 }
 
 fn violation(chain: Option<&ChainId>, what: &'static str, expected: String, got: String) -> Violation {
@@ -137,6 +108,16 @@ fn one_of<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> String {
 /// `arn:aws:kms:REGION:ACCOUNT:key/ID`.
 fn account_of(arn: &str) -> Option<&str> {
     arn.split(':').nth(4)
+}
+
+impl Policy {
+    /// The consensus keys that it names, whether or not their chains are configured.
+    pub(crate) fn consensus_keys(&self) -> impl Iterator<Item = (&ChainId, PublicKey)> {
+        self.public_keys.iter().filter_map(|(chain, text)| {
+            let key = [Algorithm::Ed25519, Algorithm::Secp256k1].into_iter().find_map(|one| public_key(text, one));
+            Some((chain, key?))
+        })
+    }
 }
 
 fn public_key(text: &str, algorithm: Algorithm) -> Option<PublicKey> {

@@ -4,10 +4,11 @@
 //! optional. What it fixes and a configuration leaves open is taken from it; what a configuration contradicts is refused with
 //! both values.
 mod bind;
+mod choices;
 mod read;
 
 pub use bind::Violation;
-pub(crate) use bind::choices;
+pub(crate) use choices::choices;
 pub use read::{MAX_POLICY_BYTES, PolicyError};
 
 use guard::ChainId;
@@ -23,8 +24,22 @@ pub struct Policy {
     pub(crate) public_keys: BTreeMap<ChainId, String>,
     /// `[debug] allowed`.
     pub(crate) debug: Option<bool>,
-    /// `[state] backends`: the parent's persist is the only one that there is, so that it is named says all.
-    pub(crate) fixes_state: bool,
+    /// `[control] token_sha256`: SHA-256 of the 32 bytes of the only token with which the enclave is configured. (Its
+    /// file has them in hexadecimal.)
+    pub(crate) token_sha256: Option<[u8; 32]>,
+}
+
+impl Policy {
+    /// What it leaves open and people may not expect: for the log at the start.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        if !self.public_keys.is_empty() && self.chains.is_none() {
+            warnings.push(
+                "the policy has [chains] public_keys without `allowed`: the parent can name another chain, whose key is not pinned",
+            );
+        }
+        warnings
+    }
 }
 
 /// `[kms]`.
@@ -33,7 +48,8 @@ pub(crate) struct KmsPolicy {
     pub(crate) key_arns: Option<BTreeSet<String>>,
     pub(crate) accounts: Option<BTreeSet<String>>,
     pub(crate) regions: Option<BTreeSet<String>>,
-    /// Pairs that every key's encryption context has.
+    /// Pairs that every key's encryption context has. In a value `{chain}` stands for the chain's id and `{role}` for
+    /// `consensus` or `identity`, so that a ciphertext made for one use is none for another.
     pub(crate) encryption_context: BTreeMap<String, String>,
     pub(crate) endpoint: Option<MeasuredEndpoint>,
 }

@@ -1,5 +1,6 @@
 //! A policy's text in, a [`Policy`] out. A name that is not known is refused: a policy with a typo protects nothing.
 use super::{KmsPolicy, MeasuredEndpoint, Policy};
+use crate::kms::KeyArn;
 use base64ct::{Base64, Encoding};
 use guard::ChainId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,10 +71,13 @@ impl Policy {
             match (name.get_ref().as_ref(), value.get_ref()) {
                 ("kms", DeValue::Table(table)) => policy.kms = kms(table, folder)?,
                 ("chains", DeValue::Table(table)) => chains(table, &mut policy)?,
-                ("state", DeValue::Table(table)) => policy.fixes_state = state(table)?,
+                ("state", DeValue::Table(table)) => state(table)?,
                 ("debug", DeValue::Table(table)) => policy.debug = debug(table)?,
-                ("kms" | "chains" | "state" | "debug", _) => return Err(expected(name.get_ref(), "a table")),
-                (other, _) => return Err(unknown(other, "kms, chains, state, debug")),
+                ("control", DeValue::Table(table)) => policy.token_sha256 = control(table)?,
+                ("kms" | "chains" | "state" | "debug" | "control", _) => {
+                    return Err(expected(name.get_ref(), "a table"));
+                }
+                (other, _) => return Err(unknown(other, "kms, chains, state, debug, control")),
             }
         }
         Ok(policy)
@@ -103,10 +107,10 @@ fn kms(table: &DeTable<'_>, folder: &Path) -> Read_<KmsPolicy> {
     for (name, value) in table {
         let (name, value) = (name.get_ref().as_ref(), value.get_ref());
         match name {
-            "key_arns" => kms.key_arns = Some(texts(name, value)?),
+            "key_arns" => kms.key_arns = Some(key_arns(name, value)?),
             "accounts" => kms.accounts = Some(texts(name, value)?),
             "regions" => kms.regions = Some(texts(name, value)?),
-            "encryption_context" => kms.encryption_context = pairs(name, value)?,
+            "encryption_context" => kms.encryption_context = context(name, value)?,
             "endpoint" => kms.endpoint = Some(endpoint(value, folder)?),
             other => {
                 return Err(unknown(other, "key_arns, accounts, regions, encryption_context, endpoint in [kms]"));
@@ -114,6 +118,22 @@ fn kms(table: &DeTable<'_>, folder: &Path) -> Read_<KmsPolicy> {
         }
     }
     Ok(kms)
+}
+
+/// One that is none would refuse every key, or, worse, be another one than it looks like.
+fn key_arns(name: &str, value: &DeValue<'_>) -> Read_<BTreeSet<String>> {
+    let arns = texts(name, value)?;
+    arns.iter().try_for_each(|arn| KeyArn::parse(arn).map(drop)).map_err(|error| format!("`{name}`: {error}"))?;
+    Ok(arns)
+}
+
+fn context(name: &str, value: &DeValue<'_>) -> Read_<BTreeMap<String, String>> {
+    let pairs = pairs(name, value)?;
+    let is_unclear = |value: &String| value.replace("{chain}", "").replace("{role}", "").contains(['{', '}']);
+    match pairs.values().find(|value| is_unclear(value)) {
+        Some(value) => Err(format!("`{name}`: known in braces are {{chain}} and {{role}}, got {value:?}")),
+        None => Ok(pairs),
+    }
 }
 
 fn endpoint(value: &DeValue<'_>, folder: &Path) -> Read_<MeasuredEndpoint> {
@@ -179,9 +199,8 @@ fn chain_id(id: &str) -> Read_<ChainId> {
     ChainId::try_from(id).map_err(|error| format!("[chains]: {error}"))
 }
 
-/// `backends = ["persist"]`; others are not known to this version.
-fn state(table: &DeTable<'_>) -> Read_<bool> {
-    let mut fixes = false;
+/// `backends = ["persist"]`; others are not known to this version. It fixes nothing: persist and its files are the parent's.
+fn state(table: &DeTable<'_>) -> Read_<()> {
     for (name, value) in table {
         match name.get_ref().as_ref() {
             "backends" => {
@@ -191,13 +210,38 @@ fn state(table: &DeTable<'_>) -> Read_<bool> {
                     None if backends.is_empty() => {
                         return Err(expected("backends", "[\"persist\"], got an empty list"));
                     }
-                    None => fixes = true,
+                    None => {}
                 }
             }
             other => return Err(unknown(other, "backends in [state]")),
         }
     }
-    Ok(fixes)
+    Ok(())
+}
+
+fn control(table: &DeTable<'_>) -> Read_<Option<[u8; 32]>> {
+    let mut digest = None;
+    for (name, value) in table {
+        match name.get_ref().as_ref() {
+            "token_sha256" => {
+                let text = text("token_sha256", value.get_ref())?;
+                let what = "64 hexadecimal digits: the SHA-256 of the token's 32 bytes";
+                let wrong = || format!("`token_sha256` in [control]: expected {what}, got {} characters", text.len());
+                digest = Some(sha256_of(&text).ok_or_else(wrong)?);
+            }
+            other => return Err(unknown(other, "token_sha256 in [control]")),
+        }
+    }
+    Ok(digest)
+}
+
+fn sha256_of(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let is_hex = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for (index, byte) in bytes.iter_mut().enumerate().filter(|_| is_hex) {
+        *byte = u8::from_str_radix(hex.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    is_hex.then_some(bytes)
 }
 
 fn debug(table: &DeTable<'_>) -> Read_<Option<bool>> {

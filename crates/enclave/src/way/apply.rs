@@ -2,8 +2,9 @@
 use super::{Checked, Enclave, Fixed, Recovered, Released};
 use crate::board::{Applied, ShownChain};
 use crate::plan::{ChainPlan, IdentitySource};
+use crate::records::Opened;
 use crate::trouble::{failure, of_chain};
-use guard::{Height, Identity, Position, Record, Store};
+use guard::{Height, Identity, Position, Record};
 use signer::keys::{ConsensusKey, IdentityKey};
 use signer::{ConnectionSettings, Service, Timing, Validator, ValidatorSettings};
 use std::collections::HashMap;
@@ -57,7 +58,8 @@ impl Enclave {
         // From here on nothing fails.
         next.serving.removed = self.end_changed(&plan.chains, &next.begun);
         self.begin(next.begun, &plan.chains);
-        self.identities = identities;
+        self.let_go();
+        self.keep_identities(identities);
         self.token.rule(&pushed.token);
         next.serving.credentials_refreshed = pushed.credentials.is_some();
         self.keep_credentials(pushed.credentials);
@@ -100,7 +102,7 @@ impl Enclave {
         chain: &ChainPlan,
         key: Option<ConsensusKey>,
         identities: &[(IdentitySource, Arc<IdentityKey>)],
-        stores: &mut HashMap<Identity, Box<dyn Store + Send>>,
+        stores: &mut HashMap<Identity, Opened>,
     ) -> Result<ServedChain, Failure> {
         let validator = match key {
             Some(key) => self.validator(chain, key, stores)?,
@@ -128,7 +130,7 @@ impl Enclave {
         &mut self,
         chain: &ChainPlan,
         key: ConsensusKey,
-        stores: &mut HashMap<Identity, Box<dyn Store + Send>>,
+        stores: &mut HashMap<Identity, Opened>,
     ) -> Result<Arc<Validator>, Failure> {
         let settings = ValidatorSettings {
             chain_id: chain.id.clone(),
@@ -136,12 +138,15 @@ impl Enclave {
             max_height: chain.max_height,
             sign_extensions: chain.extensions,
         };
+        let let_go = &mut self.let_go;
         let opened = Validator::new(settings, &mut self.keyring, &self.board.metrics, |identity| {
-            stores.remove(identity).ok_or("its record was not recovered: a bug")
+            let opened = stores.remove(identity).ok_or("its record was not recovered: a bug")?;
+            let_go.insert(identity.clone(), opened.let_go);
+            Ok::<_, &str>(opened.store)
         });
         let fail = |reason: String| of_chain(&chain.id, failure(Phase::Serving, "internal", reason, "undo the change"));
         let validator = opened.map_err(|error| fail(error.to_string()))?;
-        let identity = Identity { chain_id: chain.id.clone(), public_key: validator.public_key().as_bytes().into() };
+        let identity = identity_of(chain, &validator);
         self.guards.insert(identity, Fixed { max_height: chain.max_height, state_port: chain.state_port });
         // Its record was just read. Where it cannot be read again, the first vote will say so, and wait for it.
         match validator.recover() {
@@ -197,10 +202,32 @@ impl Enclave {
         self.chains.sort_by_key(|served| plan.iter().position(|chain| chain.id == served.plan.id));
     }
 
+    /// The records of keys that no chain has any more are others' to open: a right key after a wrong one, or another
+    /// enclave that the chain moved to. The guards stay, and open them again when their chains return.
+    fn let_go(&self) {
+        let served: Vec<_> = self.chains.iter().map(|served| identity_of(&served.plan, &served.validator)).collect();
+        for (_, let_go) in self.let_go.iter().filter(|(identity, _)| !served.contains(identity)) {
+            let_go();
+        }
+    }
+
+    fn keep_identities(&mut self, identities: Vec<(IdentitySource, Arc<IdentityKey>)>) {
+        for (_, key) in &identities {
+            if !self.identity_keys.contains(key.public_key()) {
+                self.identity_keys.push(*key.public_key());
+            }
+        }
+        self.identities = identities;
+    }
+
     /// The end: votes in progress are answered, then the keys go.
     pub(crate) fn end(mut self) {
         finish(std::mem::take(&mut self.chains));
     }
+}
+
+fn identity_of(chain: &ChainPlan, validator: &Validator) -> Identity {
+    Identity { chain_id: chain.id.clone(), public_key: validator.public_key().as_bytes().into() }
 }
 
 /// What a record says, in words.

@@ -14,11 +14,11 @@ use crate::board::Board;
 use crate::desk::{Desk, Pusher};
 use crate::plan::IdentitySource;
 use crate::policy::Policy;
-use crate::records::Records;
+use crate::records::{LetGo, Records};
 use crate::release::Kms;
 use guard::{Height, Identity};
 use signer::Keyring;
-use signer::keys::IdentityKey;
+use signer::keys::{IdentityKey, PublicKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wire::control::{Credentials, Phase};
@@ -43,8 +43,12 @@ pub(crate) struct Enclave {
     pub(crate) keyring: Keyring,
     /// What each guard of this life was made with; it cannot be changed any more.
     pub(crate) guards: HashMap<Identity, Fixed>,
+    /// How each guard's record is let go of when no chain needs it.
+    pub(crate) let_go: HashMap<Identity, LetGo>,
     pub(crate) chains: Vec<ServedChain>,
     pub(crate) identities: Vec<(IdentitySource, Arc<IdentityKey>)>,
+    /// Every key that was shown to a node in this life.
+    pub(crate) identity_keys: Vec<PublicKey>,
     /// Of the configuration that is applied, in hexadecimal.
     pub(crate) config_sha256: Option<String>,
     pub(crate) token: Arc<crate::control::RulingToken>,

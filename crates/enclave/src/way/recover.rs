@@ -2,10 +2,12 @@
 use super::{Enclave, Fixed, Released};
 use crate::desk::Pusher;
 use crate::plan::ChainPlan;
+use crate::records::{Opened, ProvenBy};
 use crate::trouble::{ending, failure, of_chain};
 use guard::{ChainId, Identity, Record, Store, StoreError};
 use signer::keys::PublicKey;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use wire::control::{Failure, Phase};
@@ -18,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Recovered {
     pub(crate) released: Released,
     /// The records of keys that this life has no guard for.
-    pub(crate) stores: HashMap<Identity, Box<dyn Store + Send>>,
+    pub(crate) stores: HashMap<Identity, Opened>,
 }
 
 impl Enclave {
@@ -43,10 +45,12 @@ impl Enclave {
             }
             let detail = format!("record {} of {}, chain {}", index + 1, new.len(), chain.id);
             pusher.progress(Phase::Recovering, detail);
-            let mut store = self.records.of(identity.clone(), chain.state_port, &released.checked.pushed.token);
-            let record = read(&mut *store).map_err(|error| unreadable(chain, &error))?;
+            let token =
+                ProvenBy { pushed: Arc::clone(&released.checked.pushed.token), ruling: Arc::clone(&self.token) };
+            let mut opened = self.records.of(identity.clone(), chain.state_port, token);
+            let record = read(&mut *opened.store).map_err(|error| unreadable(chain, &error))?;
             own_chain(&record, &chain.id)?;
-            stores.insert(identity, store);
+            stores.insert(identity, opened);
         }
         Ok(Recovered { released, stores })
     }

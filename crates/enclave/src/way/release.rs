@@ -2,6 +2,7 @@
 use super::{Checked, Enclave};
 use crate::desk::Pusher;
 use crate::plan::{IdentitySource, KmsKey, Role};
+use crate::policy::Policy;
 use crate::trouble::{ending, failure, of_chain};
 use crate::unseal;
 use guard::ChainId;
@@ -118,20 +119,31 @@ impl Enclave {
         Ok(())
     }
 
-    /// No key may sign votes here and answer a stranger's challenge there.
+    /// No key may sign votes here and answer a stranger's challenge there: not in one push, nor one after the other, nor
+    /// as the key of a chain that the policy names and nobody configured.
     fn check_roles(&self, released: &Released) -> Result<(), Failure> {
-        let chains = &released.checked.plan.chains;
-        let public = |id: &ChainId| -> Option<PublicKey> {
-            let new = released.keys.get(id).map(|key| *key.public_key());
-            new.or_else(|| self.served(id).map(|served| *served.validator.public_key()))
-        };
-        let keys: Vec<_> = chains.iter().filter_map(|chain| Some((chain.id.as_str(), public(&chain.id)?))).collect();
-        let consensus: Vec<_> = keys.iter().map(|(name, key)| (*name, key)).collect();
-        let names: Vec<_> = released.identities.iter().map(|(source, _)| source_name(source)).collect();
-        let identities: Vec<_> =
-            names.iter().zip(&released.identities).map(|(name, (_, key))| (name.as_str(), key.public_key())).collect();
+        let consensus = self.consensus_keys(released);
+        let consensus: Vec<_> = consensus.iter().map(|(name, key)| (name.as_str(), key)).collect();
+        let earlier = self.identity_keys.iter().map(|key| ("an identity of an earlier configuration".to_owned(), key));
+        let identities = released.identities.iter().map(|(source, key)| (source_name(source), key.public_key()));
+        let identities: Vec<_> = identities.chain(earlier).collect();
+        let identities: Vec<_> = identities.iter().map(|(name, key)| (name.as_str(), *key)).collect();
         check_roles(&consensus, &identities)
             .map_err(|error| failure(Phase::Releasing, "key", error.to_string(), "encrypt an identity key of its own"))
+    }
+
+    /// All that sign votes, did in this life, or may by the policy.
+    fn consensus_keys(&self, released: &Released) -> Vec<(String, PublicKey)> {
+        let new = released.keys.iter().map(|(id, key)| (id.to_string(), *key.public_key()));
+        let guarded = self.guards.keys().filter_map(|identity| {
+            let bytes = &identity.public_key[..];
+            let ed25519 = bytes.try_into().ok().map(PublicKey::Ed25519);
+            let key = ed25519.or_else(|| bytes.try_into().ok().map(PublicKey::Secp256k1))?;
+            Some((identity.chain_id.to_string(), key))
+        });
+        let measured = self.policy.iter().flat_map(Policy::consensus_keys);
+        let measured = measured.map(|(chain, key)| (format!("{chain} in the measured policy"), key));
+        new.chain(guarded).chain(measured).collect()
     }
 }
 

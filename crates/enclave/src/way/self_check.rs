@@ -3,38 +3,50 @@ use crate::board::Measured;
 use crate::nsm::Nsm;
 use crate::policy::Policy;
 use crate::trouble::failure;
-use std::io::Write;
+use log::warn;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wire::control::{Failure, Phase};
+use wire::state::Life;
 
 /// How many random bytes are drawn for the check, and given to the kernel.
 const RANDOM_BYTES: usize = 64;
+
+const NO_MODULE: &str = "this must run inside a Nitro enclave, with /dev/nsm";
 
 /// What the self-checks found.
 pub(crate) struct Self_ {
     pub(crate) measured: Measured,
     pub(crate) policy: Option<Policy>,
+    /// Which life of an enclave this is, to whoever keeps its records.
+    pub(crate) life: Life,
 }
 
 /// Randomness, measurements, measured policy. A failure here is not the parent's to mend.
 pub(crate) fn check(nsm: &dyn Nsm, policy: Option<&Path>) -> Result<Self_, Failure> {
     randomness(nsm)?;
     let mut measured = measurements(nsm)?;
-    let policy = read_policy(policy)?;
+    let policy = read_policy(policy, std::env::current_exe)?;
     measured.has_policy = policy.is_some();
-    Ok(Self_ { measured, policy })
+    Ok(Self_ { measured, policy, life: life(nsm)? })
 }
 
 fn broken(code: &str, reason: String, remedy: &str) -> Failure {
     failure(Phase::Broken, code, reason, remedy)
 }
 
+/// Two lives with one number would be one to persist, which then fences neither.
+fn life(nsm: &dyn Nsm) -> Result<Life, Failure> {
+    let mut life = Life::default();
+    nsm.random(&mut life).map_err(|error| broken("randomness", error.to_string(), NO_MODULE))?;
+    Ok(life)
+}
+
 /// Two draws that are neither equal nor constant: not proof of randomness, but of a source that is there.
 fn randomness(nsm: &dyn Nsm) -> Result<(), Failure> {
-    let remedy = "this must run inside a Nitro enclave, with /dev/nsm";
     let mut draws = [[0; RANDOM_BYTES]; 2];
     for draw in &mut draws {
-        nsm.random(draw).map_err(|error| broken("randomness", error.to_string(), remedy))?;
+        nsm.random(draw).map_err(|error| broken("randomness", error.to_string(), NO_MODULE))?;
     }
     let is_constant = |draw: &[u8; RANDOM_BYTES]| draw.iter().all(|byte| *byte == draw[0]);
     if draws[0] == draws[1] || draws.iter().any(is_constant) {
@@ -70,16 +82,45 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The named policy, which then must be there, or the one next to the binary, where there is one.
-fn read_policy(named: Option<&Path>) -> Result<Option<Policy>, Failure> {
+/// The named policy, which then must be there, or the one next to the binary, where there is one. Where that is cannot
+/// be unknown: whoever could hide the place would be rid of the policy.
+fn read_policy(named: Option<&Path>, binary: impl FnOnce() -> io::Result<PathBuf>) -> Result<Option<Policy>, Failure> {
     let remedy = "correct the policy and build the image anew: a policy that is not understood protects nothing";
     let read = match named {
         Some(path) => Policy::load(path, true),
-        None => beside_binary().map_or(Ok(None), |path| Policy::load(&path, false)),
+        None => Policy::load(&beside(binary())?, false),
     };
-    read.map_err(|error| broken("policy", error.to_string(), remedy))
+    let policy = read.map_err(|error| broken("policy", error.to_string(), remedy))?;
+    match &policy {
+        Some(policy) => policy.warnings().iter().for_each(|warning| warn!("{warning}")),
+        None => warn!("this image has no measured policy: the parent chooses chains, KMS keys and the control token"),
+    }
+    Ok(policy)
 }
 
-fn beside_binary() -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.parent()?.join("policy.toml"))
+fn beside(binary: io::Result<PathBuf>) -> Result<PathBuf, Failure> {
+    let unknown = |why: &str| {
+        let reason = format!("where the measured policy would be is not known: the binary's own path: {why}");
+        broken("policy", reason, "name the policy in the image's command line: --policy PATH")
+    };
+    let binary = binary.map_err(|error| unknown(&error.to_string()))?;
+    let folder = binary.parent().ok_or_else(|| unknown("it has no folder"))?;
+    Ok(folder.join("policy.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_whose_place_is_unknown_is_not_taken_for_none() {
+        let failure = read_policy(None, || Err(io::ErrorKind::NotFound.into())).unwrap_err();
+        assert_eq!((failure.phase, failure.code.as_str()), (Phase::Broken, "policy"));
+        assert!(failure.remedy.contains("--policy"), "{}", failure.remedy);
+        assert!(read_policy(None, || Ok(PathBuf::from("/"))).is_err());
+        assert_eq!(read_policy(None, || Ok(PathBuf::from("/nowhere/tmkms"))), Ok(None));
+        // A named one does not ask for the binary.
+        let named = read_policy(Some(Path::new("/nowhere/policy.toml")), || unreachable!());
+        assert!(named.unwrap_err().reason.contains("/nowhere/policy.toml"));
+    }
 }

@@ -100,6 +100,37 @@ fn one_key_for_votes_and_for_the_handshake_is_refused_and_one_ciphertext_is_rele
 }
 
 #[test]
+fn a_key_that_signed_votes_in_this_life_is_no_identity_later_and_no_identity_signs_votes() {
+    let world = World::new();
+    world.push("a-1 1 5555 5000 secret=8").serving();
+    world.push("a-1 2 5555 5000 secret=9").serving();
+    for roles_changed in ["a-1 2 5555 5000 secret=1", "a-1 8 5555 5000", "b-1 9 5555 5000"] {
+        let failure = world.push(roles_changed).failure();
+        assert_eq!(failure.code, "key", "{roles_changed}: {failure}");
+    }
+    world.push("a-1 1 5555 5000 secret=8").serving();
+}
+
+#[test]
+fn the_record_of_a_key_that_no_chain_has_any_more_is_let_go_and_opened_again_when_it_returns() {
+    let world = World::new();
+    let a = world.node(5000);
+    let let_go = || std::mem::take(&mut world.records.lock().unwrap().let_go);
+    world.push("a-1 1 5555 5000\nb-1 2 5556 5001").serving();
+    a.accept().prevote("a-1", 7, 1).unwrap();
+    assert!(let_go().is_empty());
+    world.push("b-1 2 5556 5001").serving();
+    assert_eq!(let_go(), [("a-1".to_owned(), 5555)]);
+    world.push("a-1 3 5555 5000\nb-1 2 5556 5001").serving();
+    assert_eq!(let_go(), [("a-1".to_owned(), 5555)], "those of served chains are kept");
+    assert!(a.accept().is_up());
+    world.push("a-1 1 5555 5000\nb-1 2 5556 5001").serving();
+    let mut session = a.accept();
+    session.prevote("a-1", 7, 2).unwrap_err();
+    session.prevote("a-1", 8, 1).unwrap();
+}
+
+#[test]
 fn a_pusher_that_goes_away_does_not_stop_its_push() {
     let world = World::new();
     let a = world.node(5000);

@@ -142,6 +142,28 @@ fn without_randomness_or_with_a_wrong_policy_it_is_broken_and_says_why() {
 }
 
 #[test]
+fn a_failing_security_module_is_told_whenever_it_fails() {
+    // Two draws are of the self-check, the third is this life's number.
+    for draws in 0..3 {
+        let mut world = World::with(Module { draws: draws.into(), ..Module::default() }, None);
+        assert_eq!(phases(&world), (Phase::Broken, Some("randomness".to_owned())), "{draws}");
+        assert_eq!(world.end().unwrap_err().0.code, "randomness");
+    }
+}
+
+#[test]
+fn a_push_of_nothing_but_faults_leaves_a_status_that_can_be_read() {
+    let world = World::new();
+    let garbage = "\u{1}".repeat(wire::control::MAX_CONFIG_BYTES - 16);
+    let failure = world.push(&garbage).failure();
+    assert!(failure.reason.contains("more bytes") && failure.reason.len() < 17 << 10, "{}", failure.reason.len());
+    assert_eq!(world.status().failure.unwrap().reason, failure.reason);
+    let answers = world.ask(&wire::control::Request::Metrics, None);
+    let [Answer::Metrics(page)] = &answers[..] else { panic!() };
+    assert!(page.health.len() < 17 << 10, "{}", page.health.len());
+}
+
+#[test]
 fn no_secret_is_in_any_answer_status_or_log() {
     let mut world = World::new();
     let _a = world.node(5000);

@@ -4,7 +4,7 @@ use crate::node_wire::{self as node, Sum};
 use enclave::log_ring::LogRing;
 use enclave::nsm::{AttestationRequest, Nsm, NsmError};
 use enclave::plan::{ChainPlan, IdentitySource, KmsKey, Plan, ValidatorPlan};
-use enclave::records::Records;
+use enclave::records::{Opened, ProvenBy, Records};
 use enclave::release::{Kms, Withheld};
 use enclave::{Broken, Ending, Options, run_with};
 use guard::{ChainId, Committed, Height, Identity, Record, Store, StoreError, Trouble};
@@ -52,11 +52,13 @@ impl Drop for Folder {
 pub struct Module {
     pub pcr0: [u8; 48],
     pub randomness: bool,
+    /// How many draws succeed.
+    pub draws: AtomicU32,
 }
 
 impl Default for Module {
     fn default() -> Self {
-        Self { pcr0: [0xab; 48], randomness: true }
+        Self { pcr0: [0xab; 48], randomness: true, draws: AtomicU32::new(u32::MAX) }
     }
 }
 
@@ -70,6 +72,10 @@ impl Nsm for Module {
     }
 
     fn random(&self, buffer: &mut [u8]) -> Result<(), NsmError> {
+        if self.draws.fetch_sub(1, Ordering::Relaxed) == 0 {
+            self.draws.store(0, Ordering::Relaxed);
+            return Err(NsmError::Refused("InternalError".to_owned()));
+        }
         if self.randomness {
             getrandom::fill(buffer).unwrap();
         }
@@ -117,6 +123,7 @@ pub struct RecordState {
     /// By port.
     pub trouble: HashMap<u32, Trouble>,
     pub opened: Vec<(String, u32)>,
+    pub let_go: Vec<(String, u32)>,
 }
 
 struct FakeRecords(Arc<Mutex<RecordState>>);
@@ -151,9 +158,12 @@ impl Store for FakeStore {
 }
 
 impl Records for FakeRecords {
-    fn of(&self, identity: Identity, port: u32, _: &Arc<Token>) -> Box<dyn Store + Send> {
-        self.0.lock().unwrap().opened.push((identity.chain_id.to_string(), port));
-        Box::new(FakeStore { state: Arc::clone(&self.0), identity, port })
+    fn of(&self, identity: Identity, port: u32, _: ProvenBy) -> Opened {
+        let name = (identity.chain_id.to_string(), port);
+        self.0.lock().unwrap().opened.push(name.clone());
+        let state = Arc::clone(&self.0);
+        let let_go = Box::new(move || state.lock().unwrap().let_go.push(name.clone()));
+        Opened { store: Box::new(FakeStore { state: Arc::clone(&self.0), identity, port }), let_go }
     }
 }
 
@@ -280,7 +290,7 @@ impl World {
         };
         let (of_kms, of_records) = (FakeKms(Arc::clone(&kms)), FakeRecords(Arc::clone(&records)));
         let running = thread::spawn(move || {
-            run_with(options, &module, Box::new(parse), |_| Box::new(of_kms), Box::new(of_records))
+            run_with(options, &module, Box::new(parse), |_| Box::new(of_kms), |_| Box::new(of_records))
         });
         let world = Self { folder, kms, records, log, ending, running: Some(running) };
         let until = Instant::now() + PATIENCE;
