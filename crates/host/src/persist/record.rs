@@ -247,3 +247,6 @@ impl Drop for Lease {
         self.slot.released.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
