@@ -75,8 +75,9 @@ impl fmt::Display for Denied {
         }
         write!(
             f,
-            "\nThe key policy allows it with this statement, if no Deny stands against it (`aws kms get-key-policy`, `put-key-policy`); \
-             if the policy names another PCR0, another image is running; check also that the key is in {}:\n{statement}",
+            "\nIf the policy names another PCR0, another image is running; check also that the key is in {}. The key policy allows \
+             it with this statement, if no Deny stands against it (`aws kms get-key-policy`, `put-key-policy`). Use it only if \
+             this is the PCR0 of your own build; never take it from the parent:\n{statement}",
             self.region
         )
     }
@@ -104,6 +105,7 @@ mod tests {
         let text = denied.to_string();
         assert!(text.contains(&format!("PCR4 {}", "ab".repeat(48))), "{text}");
         assert!(!text.contains("PCR3") && !text.contains("PCR5"), "{text}");
+        assert!(text.contains("only if this is the PCR0 of your own build; never take it from the parent"), "{text}");
     }
 
     #[test]

@@ -14,8 +14,7 @@ const MAX_CHUNK_LINE_BYTES: usize = 256;
 const MAX_TRAILER_BYTES: usize = 1024;
 const READ_BYTES: usize = 4096;
 
-/// An answer.
-#[derive(Debug)]
+/// An answer. No `Debug`: its body may be a key.
 pub struct Response {
     /// The status, 200 to 599.
     pub status: u16,

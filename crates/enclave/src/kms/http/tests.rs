@@ -20,7 +20,7 @@ fn read(bytes: &[u8]) -> Result<Response, HttpError> {
 }
 
 fn refusal(bytes: &[u8]) -> String {
-    read(bytes).unwrap_err().to_string()
+    read(bytes).err().unwrap().to_string()
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn everything_that_has_no_end_is_refused_at_its_bound() {
     assert!(refusal(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes()).contains("head"));
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice();
     let line = chunked.chain(io::repeat(b'0'));
-    assert!(Response::read(line).unwrap_err().to_string().contains("line"));
+    assert!(Response::read(line).err().unwrap().to_string().contains("line"));
     let body = [chunked, b"1\r\na\r\n".repeat(MAX_BODY_BYTES + 1).as_slice()].concat();
-    assert!(Response::read(&*body).unwrap_err().to_string().contains("too long"));
+    assert!(Response::read(&*body).err().unwrap().to_string().contains("too long"));
     let trailers = [chunked, b"0\r\n", b"a: b\r\n".repeat(1000).as_slice()].concat();
-    assert!(Response::read(&*trailers).unwrap_err().to_string().contains("line"));
+    assert!(Response::read(&*trailers).err().unwrap().to_string().contains("line"));
 }
 
 #[test]
