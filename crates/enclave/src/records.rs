@@ -129,3 +129,42 @@ impl Store for OfRuling {
         self.connection.judge(self.inner.commit(previous, next))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn the_ruling_token_proves_and_before_there_is_one_that_of_the_push() {
+        let ruling = Arc::new(RulingToken::default());
+        let of = |byte| Arc::new(Token::new(&[byte; 32]));
+        let failed = ProvenBy { pushed: of(1), ruling: Arc::clone(&ruling) };
+        assert!(failed.token().is(&of(1)));
+        ruling.rule(&of(2));
+        assert!(failed.token().is(&of(2)));
+    }
+
+    #[test]
+    fn a_connection_ends_for_the_parent_with_trouble_and_when_it_is_let_go_of() {
+        let error = |trouble| Err::<(), _>(StoreError { trouble, detail: String::new() });
+        let connection = Connection::default();
+        let connect = || {
+            let (ours, parents) = Stream::pair().unwrap();
+            parents.set_nonblocking(true).unwrap();
+            *lock(&connection.0) = Some(ours.try_clone().unwrap());
+            (ours, parents)
+        };
+        let is_up = |parents: &mut Stream| parents.read(&mut [0]).is_err();
+        let (_ours, mut parents) = connect();
+        let _ = connection.judge(Ok(()));
+        let _ = connection.judge(error(Trouble::Failed));
+        assert!(is_up(&mut parents), "the store keeps its stream");
+        let _ = connection.judge(error(Trouble::Unknown));
+        assert!(!is_up(&mut parents));
+        let (_ours, mut parents) = connect();
+        connection.end();
+        connection.end();
+        assert!(!is_up(&mut parents));
+    }
+}

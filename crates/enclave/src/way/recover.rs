@@ -45,6 +45,7 @@ impl Enclave {
             }
             let detail = format!("record {} of {}, chain {}", index + 1, new.len(), chain.id);
             pusher.progress(Phase::Recovering, detail);
+            self.make_room(chain, &identity);
             let token =
                 ProvenBy { pushed: Arc::clone(&released.checked.pushed.token), ruling: Arc::clone(&self.token) };
             let mut opened = self.records.of(identity.clone(), chain.state_port, token);
@@ -53,6 +54,13 @@ impl Enclave {
             stores.insert(identity, opened);
         }
         Ok(Recovered { released, stores })
+    }
+
+    /// A key that is replaced may hold a file that is nobody's yet, and that is meant for its successor. If it votes before
+    /// this push is applied, its guard opens the record again, and whoever comes first has it.
+    fn make_room(&self, chain: &ChainPlan, identity: &Identity) {
+        let replaced = self.let_go.iter().filter(|(known, _)| known.chain_id == chain.id && *known != identity);
+        replaced.for_each(|(_, let_go)| let_go());
     }
 
     fn identity(&self, chain: &ChainPlan, released: &Released) -> Option<Identity> {
