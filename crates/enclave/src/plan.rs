@@ -1,6 +1,6 @@
 //! What a configuration asks of the enclave: checked, and without the form it was written in.
 //!
-//! The configuration's text is parsed by the binary's own parser, which hands a [`Plan`] to [`crate::run`]. So what
+//! The configuration's text is parsed by the binary's own parser, which hands a [`Plan`] to [`crate::run()`]. So what
 //! decides over keys here does not know TOML, and host and enclave read a configuration with the same eyes.
 use guard::{ChainId, Height};
 use signer::keys::{Algorithm, PublicKey};

@@ -24,12 +24,12 @@ const NULL: &[u8] = &[0x05, 0x00];
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// Indefinite lengths, the content as a constructed [0] of OCTET STRINGs.
+    /// Indefinite lengths, the content as a constructed `[0]` of OCTET STRINGs.
     #[default]
     Chunks,
-    /// Indefinite lengths, the content as one primitive [0].
+    /// Indefinite lengths, the content as one primitive `[0]`.
     Primitive,
-    /// Definite lengths (DER), the content as one primitive [0].
+    /// Definite lengths (DER), the content as one primitive `[0]`.
     Definite,
 }
 
