@@ -1,4 +1,4 @@
-//! What a configuration says about an enclave: keys that KMS releases, ports of the parent, and [nitro].
+//! What a configuration says about an enclave: keys that KMS releases, ports of the parent, and `[nitro]`.
 use super::{Chain, Config, FilePath, KeyFile, LogLevel};
 use signer::keys::{Algorithm, PublicKey};
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ impl PartialEq for KmsKey {
 
 impl Eq for KmsKey {}
 
-/// The section [nitro].
+/// The section `[nitro]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NitroSettings {
     /// The parent's port of the proxy to KMS.

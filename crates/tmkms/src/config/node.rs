@@ -1,4 +1,4 @@
-//! Reads the section [[validator]]: a node, how it is reached, and who this signer is to it.
+//! Reads the section `[[validator]]`: a node, how it is reached, and who this signer is to it.
 use super::address;
 use super::fields::{At, Fields, shorten};
 use super::kms_key;

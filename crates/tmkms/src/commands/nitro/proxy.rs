@@ -29,7 +29,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Proxy {
-    /// The port that the enclave connects to: the `port` of the [[validator]]'s addr, or kms_proxy_port
+    /// The port that the enclave connects to: the `port` of the `[[validator]]`'s addr, or kms_proxy_port
     #[arg(short, long, value_name = "PORT")]
     port: u32,
     #[command(flatten)]

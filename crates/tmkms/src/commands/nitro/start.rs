@@ -50,7 +50,7 @@ pub struct Start {
     parent: Parent,
 }
 
-/// How long votes may stay away, where the configuration has no [metrics]: the host signer's default.
+/// How long votes may stay away, where the configuration has no `[metrics]`: the host signer's default.
 const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 impl Start {
