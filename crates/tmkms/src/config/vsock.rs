@@ -1,4 +1,4 @@
-//! Reads ports of the parent: a node's address behind a proxy, and the section [nitro].
+//! Reads ports of the parent: a node's address behind a proxy, and the section `[nitro]`.
 use super::NitroSettings;
 use super::fields::{At, Fields};
 use super::outside;
