@@ -259,3 +259,20 @@ fn a_file_with_a_second_name_is_not_bound() {
     let _ = enclave.authorize(vote(2, 1), None).unwrap();
     end(persist);
 }
+
+#[test]
+fn a_file_without_a_key_that_is_mounted_by_itself_is_refused_before_its_key_signs() {
+    let world = World::new();
+    unbound(&world.state(), 1);
+    let mut unshare = std::process::Command::new("unshare");
+    let script = "mount --bind \"$STATE\" \"$STATE\" && exec \"$0\" \"$@\"";
+    unshare.env("STATE", world.state()).args(["--mount", "--map-root-user", "sh", "-c", script]);
+    let Some(mut child) = crate::faults::serve_through(unshare, &world) else {
+        println!("not tested: no mount namespaces here");
+        return;
+    };
+    let error = refusal(&mut world.enclave(1), 2, 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(error.trouble == Trouble::Damaged && error.detail.contains("EBUSY"), "{error}");
+}
