@@ -100,6 +100,9 @@ fn serve_on_thread(stream: Stream, shared: &Arc<Shared>) {
         shared.refused("too-many");
         return;
     };
+    if place.is_anothers {
+        shared.refused("too-many");
+    }
     let (name, shared) = ("control request".to_owned(), Arc::clone(shared));
     let _ = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
         if let Err(error) = request::serve(stream, &place, &shared) {

@@ -32,6 +32,8 @@ struct Taken {
 pub(super) struct Place {
     places: Arc<Places>,
     taken: Arc<Taken>,
+    /// Whether another connection was hung up on for it.
+    pub(super) is_anothers: bool,
 }
 
 impl Places {
@@ -42,7 +44,8 @@ impl Places {
         if self.threads.load(SeqCst) >= MAX_THREADS {
             return None;
         }
-        if places.len() >= MAX_CONNECTIONS {
+        let is_anothers = places.len() >= MAX_CONNECTIONS;
+        if is_anothers {
             let oldest = places.iter().position(|taken| !*lock(&taken.is_proven))?;
             // Whoever waits in it sees its end at once.
             let _ = places.remove(oldest).stream.shutdown(Shutdown::Both);
@@ -50,7 +53,7 @@ impl Places {
         let taken = Arc::new(Taken { stream: Arc::clone(stream), is_proven: Mutex::new(false) });
         places.push(Arc::clone(&taken));
         self.threads.fetch_add(1, SeqCst);
-        Some(Place { places: Arc::clone(self), taken })
+        Some(Place { places: Arc::clone(self), taken, is_anothers })
     }
 }
 

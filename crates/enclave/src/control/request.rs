@@ -76,8 +76,7 @@ pub(super) fn serve(stream: Arc<Stream>, place: &Place, shared: &Arc<Shared>) ->
             let is_proven = push.token.verify(wire::control::REQUEST_DOMAIN, &nonce, &proven, &proof);
             drop(proven);
             if is_proven && shared.token.admits(&push.token) {
-                place.is_proven();
-                take_push(push, &mut caller, shared)
+                take_push(push, &mut caller, place, shared)
             } else {
                 refuse(&mut caller, shared)
             }
@@ -101,13 +100,14 @@ fn refuse(caller: &mut Caller, shared: &Shared) -> io::Result<()> {
 }
 
 /// Hands a push on, and its words back. Once it is handed on it goes its way, whether or not anybody listens.
-fn take_push(push: Box<Push>, caller: &mut Caller, shared: &Arc<Shared>) -> io::Result<()> {
+fn take_push(push: Box<Push>, caller: &mut Caller, place: &Place, shared: &Arc<Shared>) -> io::Result<()> {
     if let Some(failure) = shared.board.broken() {
         return caller.answer(&Answer::Failed(failure));
     }
     let Some(_share) = Share::take(shared, |shared| &shared.pushers, MAX_PUSHERS) else {
         return busy(caller, shared);
     };
+    place.is_proven();
     shared.token.saw(&push.token);
     let (job, answers) = Job::new(push);
     if let Err(job) = shared.desk.put(job, Duration::ZERO) {

@@ -119,6 +119,7 @@ fn connections_that_say_nothing_keep_nobody_out() {
     let _silent: Vec<_> = (0..4).map(|_| silent()).collect();
     assert!(matches!(world.ask(&Request::Status, None)[..], [Answer::Status(_)]));
     assert_eq!(read_to_end(&mut said_hello[0]), 0, "the oldest was hung up on");
+    assert!(format!("{:?}", world.ask(&Request::Metrics, None)).contains("too-many"));
     world.push(GOOD).serving();
     // Nor followers and silent ones together.
     let follow = Request::Logs { from: 0, follow: true };
