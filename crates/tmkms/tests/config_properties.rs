@@ -60,6 +60,62 @@ proptest! {
     }
 }
 
+/// The longest text that an enclave takes, of one line with its number in place of `#`.
+fn many(line: &str) -> String {
+    (0..)
+        .map(|number: u32| line.replace('#', &number.to_string()))
+        .scan(0, |bytes, line| {
+            *bytes += line.len();
+            (*bytes <= 1 << 20).then_some(line)
+        })
+        .collect()
+}
+
+#[test]
+fn a_hostile_text_is_judged_at_once_and_in_few_words() {
+    let chain = "[[chain]]\nid = \"a#\"\nkey_format = { type = \"hex\" }\n";
+    let key = "[[providers.softsign]]\nchain_ids = [\"a#\"]\npath = \"k#\"\n";
+    let ids = format!("{chain}[[providers.softsign]]\npath = \"k\"\nchain_ids = [{}]", many("\"b#\","));
+    let id = format!("[[providers.softsign]]\nchain_ids = [\"a\"]\npath = \"{}\"", "/a".repeat(500_000));
+    let long = format!("{id}\n{id}").chars().take(1 << 20).collect();
+    let node = "[[validator]]\nchain_id = \"b#\"\naddr = \"unix:///#\"\n";
+    let texts = [
+        "[[chain]]\n",
+        "a=1\n",
+        "a#=1\n",
+        "abcdefghijklmnopqrstuvwxyz#=1\n",
+        "[a#]\n",
+        "[chain.a#]\n",
+        "\n",
+        "]\n",
+        "[[chain]]\nid = \"a#\"\n",
+        chain,
+        key,
+        node,
+    ];
+    let texts = texts.map(many).into_iter().chain([
+        ids,
+        long,
+        many("a#=1\n").replace('\n', "\u{1}"),
+        many(&format!("{chain}{key}")),
+        many(&format!("{chain}{node}")),
+    ]);
+    for text in texts {
+        let start = std::time::Instant::now();
+        let (head, faults) = (text.get(..40).unwrap(), tmkms::config::parse(&text, Path::new("tmkms.toml")));
+        let told = faults.map_or_else(
+            |faults| faults.to_string(),
+            |config| config.warnings.iter().map(|w| w.message.as_str()).collect(),
+        );
+        let took = start.elapsed();
+        println!("{head:?}: {took:?}, {} bytes", told.len());
+        assert!(took < std::time::Duration::from_secs(5), "{head:?}: {took:?}");
+        assert!(told.len() < 32 << 10, "{head:?}: {} bytes", told.len());
+    }
+    let faults = tmkms::config::parse(&many("a=1\n"), Path::new("tmkms.toml")).unwrap_err().to_string();
+    assert!(faults.ends_with(": … and 262093 more"), "{}", faults.lines().last().unwrap());
+}
+
 #[test]
 fn deep_nesting_is_refused_without_a_panic() {
     for (open, close) in [("[", "]"), ("{a=", "}"), ("a.", "")] {

@@ -8,7 +8,7 @@ use super::{Chain, Identity, Key, KeyFile, State, Validator};
 use guard::{ChainId, Height};
 use signer::Endpoint;
 use signer::keys::{Algorithm, KeyFormat};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,15 +19,39 @@ pub(super) fn chains(raw: &Raw, notes: &mut Collector) -> Vec<Chain> {
     check_addresses(raw, notes);
     check_files(raw, notes);
     enclave::check(raw, notes);
-    raw.chains.iter().filter_map(|chain| build(chain, raw, notes)).collect()
+    let users = Users::of(raw);
+    raw.chains.iter().filter_map(|chain| build(chain, &users, raw, notes)).collect()
+}
+
+/// Who names each chain, in the file's order.
+#[derive(Default)]
+struct Users<'a> {
+    keys: BTreeMap<&'a str, Vec<&'a raw::SoftKey>>,
+    validators: BTreeMap<&'a str, Vec<&'a raw::Validator>>,
+}
+
+impl<'a> Users<'a> {
+    fn of(raw: &'a Raw) -> Self {
+        let mut users = Self::default();
+        for key in &raw.keys {
+            for id in key.chain_ids.iter().map(|id| id.value.as_str()).collect::<BTreeSet<_>>() {
+                users.keys.entry(id).or_default().push(key);
+            }
+        }
+        for validator in &raw.validators {
+            users.validators.entry(validator.chain_id.value.as_str()).or_default().push(validator);
+        }
+        users
+    }
 }
 
 fn check_declared(raw: &Raw, notes: &mut Collector) {
     if !raw.has_chains {
         notes.fault(&(0..0), "no [[chain]] was found", "see tmkms.toml.example, or make a file with `tmkms init`");
     }
-    for (index, id) in raw.declared.iter().enumerate() {
-        if raw.declared[..index].iter().any(|other| other.value == id.value) {
+    let mut seen = BTreeSet::new();
+    for id in &raw.declared {
+        if !seen.insert(id.value.as_str()) {
             notes.fault(
                 &id.at,
                 format!("the chain {} is configured twice", id.value),
@@ -38,10 +62,16 @@ fn check_declared(raw: &Raw, notes: &mut Collector) {
 }
 
 fn check_references(raw: &Raw, notes: &mut Collector) {
-    let known = |id: &ChainId| raw.declared.iter().any(|other| other.value == *id);
+    let declared: BTreeSet<_> = raw.declared.iter().map(|id| id.value.as_str()).collect();
+    let known = |id: &ChainId| declared.contains(id.as_str());
     let keys = raw.keys.iter().flat_map(|key| &key.chain_ids).map(|id| (id, "`chain_ids` in [[providers.softsign]]"));
     let validators = raw.validators.iter().map(|validator| (&validator.chain_id, "`chain_id` in [[validator]]"));
     for (id, what) in keys.chain(validators).filter(|(id, _)| !known(&id.value)) {
+        // The search for the nearest name is the dear part.
+        if notes.is_full() {
+            notes.fault(&id.at, "", "");
+            continue;
+        }
         let names = raw.declared.iter().map(|other| other.value.as_str());
         let help = match nearest(id.value.as_str(), names) {
             Some(near) => format!("did you mean {near:?}? every chain needs its own [[chain]] section"),
@@ -111,22 +141,21 @@ fn check_files(raw: &Raw, notes: &mut Collector) {
             notes.fault(&chain.state.at, message, "give each chain a state_file of its own");
         }
     }
-    let mut keys: Vec<&Path> = Vec::new();
+    let mut keys: BTreeSet<&Path> = BTreeSet::new();
     for At { value, at } in raw.keys.iter().map(|key| &key.source) {
         let Source::File(file) = value else { continue };
         let path = file.resolved.as_path();
-        if keys.contains(&path) {
+        if !keys.insert(path) {
             let help = "list all its chains in one chain_ids";
             notes.fault(at, format!("the key file {} is configured twice", path.display()), help);
         }
         if states.contains_key(path) {
             notes.fault(at, format!("{} is both a key file and a state file", path.display()), "name two files");
         }
-        keys.push(path);
     }
     for At { value, at } in raw.validators.iter().filter_map(|validator| validator.identity.as_ref()) {
         let Identity::File(file) = value else { continue };
-        if keys.contains(&file.resolved.as_path()) {
+        if keys.contains(file.resolved.as_path()) {
             let message =
                 format!("{} is both the identity key and a [[providers.softsign]] key", file.resolved.display());
             notes.fault(at, message, "make an identity key of its own with `tmkms softsign keygen -t consensus PATH`");
@@ -135,12 +164,11 @@ fn check_files(raw: &Raw, notes: &mut Collector) {
 }
 
 /// One chain with its key and its validators; none if nothing signs for it.
-fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> {
+fn build(chain: &raw::Chain, users: &Users<'_>, raw: &Raw, notes: &mut Collector) -> Option<Chain> {
     let id = &chain.id.value;
-    let validators: Vec<_> = raw.validators.iter().filter(|validator| validator.chain_id.value == *id).collect();
-    let of_chain = |kind: KeyType| {
-        raw.keys.iter().filter(move |key| key.key_type == kind && key.chain_ids.iter().any(|other| other.value == *id))
-    };
+    let validators = users.validators.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+    let keys = users.keys.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+    let of_chain = |kind: KeyType| keys.iter().copied().filter(move |key| key.key_type == kind);
     let account_keys: Vec<_> = of_chain(KeyType::Account).filter_map(account_key).collect();
     for key in of_chain(KeyType::Account) {
         check_account_key(key, notes);
@@ -169,8 +197,8 @@ fn build(chain: &raw::Chain, raw: &Raw, notes: &mut Collector) -> Option<Chain> 
         state: chain.state.value.clone(),
         key: consensus_key(key),
         account_keys,
-        max_height: max_height(&validators, notes),
-        validators: validators.into_iter().map(build_validator).collect(),
+        max_height: max_height(validators, notes),
+        validators: validators.iter().copied().map(build_validator).collect(),
     })
 }
 

@@ -2,16 +2,19 @@
 use super::fault::Collector;
 use super::fields::At;
 use super::raw::{Chain, KeyType, Raw, SoftKey, Source};
-use super::{Identity, KmsKey, State};
-use guard::ChainId;
+use super::{Identity, State};
 use signer::Endpoint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Arc;
+
+/// Below it only root listens; vsock(7) holds `CAP_NET_BIND_SERVICE` against lower ports.
+const FIRST_UNPRIVILEGED_PORT: u32 = 1024;
 
 pub(super) fn check(raw: &Raw, notes: &mut Collector) {
-    raw.keys.iter().for_each(|key| check_key(key, raw, notes));
-    check_addresses(raw, notes);
+    // The first of two with the same id; the second is a fault already.
+    let chains: Chains<'_> = raw.chains.iter().rev().map(|chain| (chain.id.value.as_str(), chain)).collect();
+    raw.keys.iter().for_each(|key| check_key(key, &chains, notes));
+    check_addresses(raw, &chains, notes);
     check_ciphertexts(raw, notes);
     let of_enclave = |chain: &&Chain| matches!(chain.state.value, State::Vsock { .. });
     let Some(first) = raw.chains.iter().find(of_enclave) else {
@@ -33,18 +36,17 @@ pub(super) fn check(raw: &Raw, notes: &mut Collector) {
     }
 }
 
-fn chain<'a>(raw: &'a Raw, id: &ChainId) -> Option<&'a Chain> {
-    raw.chains.iter().find(|chain| chain.id.value == *id)
-}
+/// The chains by their ids.
+type Chains<'a> = BTreeMap<&'a str, &'a Chain>;
 
 /// Key and state of a chain are both an enclave's or both the host's.
-fn check_key(key: &SoftKey, raw: &Raw, notes: &mut Collector) {
+fn check_key(key: &SoftKey, chains: &Chains<'_>, notes: &mut Collector) {
     if key.key_type == KeyType::Account && matches!(key.source.value, Source::Kms(_)) {
         let message = "an account key signs nothing here, so KMS need not release it";
         notes.fault(&key.source.at, message, "remove the section, or write key_type = \"consensus\"");
         return;
     }
-    for chain in key.chain_ids.iter().filter_map(|id| chain(raw, &id.value)) {
+    for chain in key.chain_ids.iter().filter_map(|id| chains.get(id.value.as_str())) {
         let id = &chain.id.value;
         match (&key.source.value, &chain.state.value) {
             (Source::Kms(_), State::File(_)) => {
@@ -65,9 +67,9 @@ fn check_key(key: &SoftKey, raw: &Raw, notes: &mut Collector) {
     }
 }
 
-fn check_addresses(raw: &Raw, notes: &mut Collector) {
+fn check_addresses(raw: &Raw, chains: &Chains<'_>, notes: &mut Collector) {
     for validator in &raw.validators {
-        let Some(chain) = chain(raw, &validator.chain_id.value) else { continue };
+        let Some(chain) = chains.get(validator.chain_id.value.as_str()) else { continue };
         let (id, At { value: address, at }) = (&chain.id.value, &validator.address);
         match (address, &chain.state.value) {
             (Endpoint::Vsock { .. }, State::File(_)) => {
@@ -82,6 +84,17 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
                 let help =
                     "write addr = { port = N } and run `tmkms nitro proxy -p N` on the parent, with the node's address";
                 notes.fault(at, message, help);
+            }
+            (Endpoint::Vsock { port, peer_id: None, .. }, State::Vsock { .. })
+                if *port >= FIRST_UNPRIVILEGED_PORT && validator.max_height.is_none() =>
+            {
+                let message = format!(
+                    "any user of the parent may listen on port {port} while `tmkms nitro proxy` does not, and is the node then: \
+                     it can have the record pushed to any height"
+                );
+                let help =
+                    "write a port below 1024; or secret_connection = true with the node's peer_id; or max_height";
+                notes.warn(at, message, help);
             }
             _ => {}
         }
@@ -107,18 +120,17 @@ fn check_addresses(raw: &Raw, notes: &mut Collector) {
 
 /// One ciphertext has one role, and one section.
 fn check_ciphertexts(raw: &Raw, notes: &mut Collector) {
-    let mut seen: Vec<&Arc<KmsKey>> = Vec::new();
+    let mut seen: BTreeSet<&[u8]> = BTreeSet::new();
     for At { value, at } in raw.keys.iter().map(|key| &key.source) {
         let Source::Kms(key) = value else { continue };
-        if seen.iter().any(|other| other.ciphertext == key.ciphertext) {
+        if !seen.insert(key.ciphertext.as_slice()) {
             let message = "the same `encrypted_key_b64` is configured twice";
             notes.fault(at, message, "list all its chains in one chain_ids");
         }
-        seen.push(key);
     }
     for At { value, at } in raw.validators.iter().filter_map(|validator| validator.identity.as_ref()) {
         let Identity::Kms(key) = value else { continue };
-        if seen.iter().any(|other| other.ciphertext == key.ciphertext) {
+        if seen.contains(key.ciphertext.as_slice()) {
             let message = "`identity_key_b64` in [[validator]] is a consensus key's ciphertext";
             let help = "a key of its own identifies the signer: make one with `tmkms softsign keygen -t consensus PATH` and \
                         encrypt it";

@@ -207,6 +207,8 @@ fn check_name(section: &'static Section, name: &Spanned<std::borrow::Cow<'_, str
         Some(Rule::Refused { reason, help }) => {
             notes.fault(&name.span(), format!("`{}` in {}: {reason}", name.get_ref(), section.name), help);
         }
+        // The search for the nearest name is the dear part.
+        None if notes.is_full() => notes.fault(&name.span(), "", ""),
         None => {
             let names = section.keys.iter().map(|known| known.name);
             let help = match nearest(name.get_ref(), names) {
@@ -232,12 +234,86 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A value as it is shown in a message: at most 80 characters, control characters escaped.
+/// The most characters of a value that a message shows.
+const MOST_SHOWN: usize = 80;
+/// The length from which on a run of base64 or hexadecimal may be a key.
+const SECRET_CHARACTERS: usize = 32;
+
+/// A value as it is shown in a message: at most 80 characters, control characters escaped, and what may be a key by its
+/// length alone.
 pub(crate) fn shorten(text: &str) -> String {
-    const MOST: usize = 80;
-    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
+    let mut shown = Shown::default();
+    let mut rest = text;
+    while !rest.is_empty() && !shown.is_full {
+        let run = rest.find(|c| !is_of_a_key(c)).unwrap_or(rest.len());
+        let (head, tail) =
+            if run == 0 { rest.split_at(rest.chars().next().map_or(0, char::len_utf8)) } else { rest.split_at(run) };
+        if run >= SECRET_CHARACTERS {
+            shown.push(format!("({run} characters)").chars());
+        } else {
+            head.chars().for_each(|c| shown.push(c.escape_debug()));
+        }
+        rest = tail;
     }
-    shown
+    shown.text
+}
+
+/// The same without looking for keys, for what has a form that no key has.
+pub(crate) fn shorten_public(text: &str) -> String {
+    let mut shown = Shown::default();
+    text.chars().take(MOST_SHOWN + 1).for_each(|c| shown.push(c.escape_debug()));
+    shown.text
+}
+
+#[derive(Default)]
+struct Shown {
+    text: String,
+    count: usize,
+    is_full: bool,
+}
+
+impl Shown {
+    /// All of a piece or none of it.
+    fn push(&mut self, piece: impl Iterator<Item = char> + Clone) {
+        let count = piece.clone().count();
+        if self.is_full {
+        } else if self.count + count > MOST_SHOWN {
+            self.is_full = true;
+            self.text.push('…');
+        } else {
+            self.count += count;
+            self.text.extend(piece);
+        }
+    }
+}
+
+/// Both alphabets of base64 (RFC 4648), which hold that of hexadecimal.
+fn is_of_a_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_value_is_short_and_never_a_key() {
+        let key = "A".repeat(43) + "=";
+        let hex = "0f".repeat(32);
+        for (text, expected) in [
+            ("eu-west-1", "eu-west-1".to_owned()),
+            ("", String::new()),
+            (&key, "(44 characters)".to_owned()),
+            (&hex, "(64 characters)".to_owned()),
+            (&format!("got {key}!"), "got (44 characters)!".to_owned()),
+            (&"a".repeat(31), "a".repeat(31)),
+            ("a\u{1b}[2J", "a\\u{1b}[2J".to_owned()),
+            (&"é".repeat(90), "é".repeat(80) + "…"),
+            (&"\u{1}".repeat(90), "\\u{1}".repeat(16) + "…"),
+            (&("é".repeat(79) + &key), "é".repeat(79) + "…"),
+        ] {
+            assert_eq!(shorten(text), expected, "{text}");
+        }
+        assert_eq!(shorten_public(&"a".repeat(90)), "a".repeat(80) + "…");
+    }
 }

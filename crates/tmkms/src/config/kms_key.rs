@@ -1,9 +1,9 @@
 //! Reads the settings of a key that KMS releases: what is encrypted, where, and what it is held against. No message
 //! shows a value that could be a secret.
-use super::fields::{At, Fields, shorten};
+use super::fields::{At, Fields, shorten, shorten_public};
 use super::schema;
 use super::{KmsKey, MAX_CIPHERTEXT_BYTES};
-use base64ct::{Base64, Encoding};
+use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding};
 use signer::keys::{Algorithm, PublicKey};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 const WITH_A_CIPHERTEXT: [&str; 4] = ["aws_region", "kms_key_arn", "encryption_context", "credentials"];
 /// The longest encryption context, keys and values together, in bytes; ours.
 const MAX_CONTEXT_BYTES: usize = 8 * 1024;
+/// The longest name of a region, in bytes; ours. AWS's longest has 14, and no key is as short.
+const MAX_REGION_BYTES: usize = 31;
 /// What is said of a text that is a key and not a ciphertext.
 const ENCRYPT_HELP: &str = "this file is no place for it: encrypt it (`aws kms encrypt --key-id ARN --plaintext fileb://FILE --query \
                             CiphertextBlob --output text`) and write what that prints";
@@ -104,6 +106,27 @@ fn looks_like_a_key(bytes: &[u8]) -> bool {
     is_key(bytes.len()) || looks_like_json(bytes) || inner().is_some_and(|inner| is_key(inner.len()))
 }
 
+/// Whether a text is the base64 or the hexadecimal of a key's 32 or 64 bytes, which is what a path never should be.
+pub(super) fn is_text_of_a_key(text: &str) -> bool {
+    const LONGEST: usize = 128;
+    let text = text.trim();
+    if text.len() > LONGEST {
+        return false;
+    }
+    let mut bytes = Zeroizing::new([0; LONGEST]);
+    let mut is_key = |decode: fn(&str, &mut [u8]) -> Option<usize>| {
+        decode(text, bytes.as_mut_slice()).is_some_and(|length| length == 32 || length == 64)
+    };
+    let is_hex = matches!(text.len(), 64 | 128) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    // Without the padding a path of letters and slashes has the same form.
+    let is_plain = !text.contains('/');
+    is_hex
+        || is_key(|text, to| Base64::decode(text, to).ok().map(<[u8]>::len))
+        || is_key(|text, to| Base64Url::decode(text, to).ok().map(<[u8]>::len))
+        || (is_plain && is_key(|text, to| Base64Unpadded::decode(text, to).ok().map(<[u8]>::len)))
+        || (is_plain && is_key(|text, to| Base64UrlUnpadded::decode(text, to).ok().map(<[u8]>::len)))
+}
+
 fn looks_like_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{")
 }
@@ -112,7 +135,7 @@ fn region(fields: &mut Fields<'_, '_>) -> Option<String> {
     let help = "write the region of the KMS key, such as aws_region = \"eu-west-1\"";
     let At { value, at } = fields.required_text("aws_region", help)?;
     let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if (1..=64).contains(&value.len()) && value.bytes().all(is_name) {
+    if (1..=MAX_REGION_BYTES).contains(&value.len()) && value.bytes().all(is_name) {
         warn_of_unknown(fields, value, &at);
         return Some(value.to_owned());
     }
@@ -143,7 +166,7 @@ fn key_arn(fields: &mut Fields<'_, '_>, region: Option<&str>) -> Option<String> 
     let Some(found) = arn_region(value) else {
         let message = format!(
             "`kms_key_arn` in {section}: expected arn:aws:kms:REGION:ACCOUNT:key/ID, got \"{}\"",
-            shorten(value)
+            if looks_like_an_id(value) { shorten_public(value) } else { shorten(value) }
         );
         let help = "an alias or a bare id will not do: `aws kms describe-key --key-id …` prints the Arn";
         fields.fault(&at, message, help);
@@ -154,6 +177,12 @@ fn key_arn(fields: &mut Fields<'_, '_>, region: Option<&str>) -> Option<String> 
         fields.fault(&at, message, "write the region of the key's ARN as aws_region");
     }
     Some(value.to_owned())
+}
+
+/// Whether it is an ARN in some form, or a KMS key's bare id, neither of which is a secret.
+fn looks_like_an_id(text: &str) -> bool {
+    let parts: Vec<_> = text.splitn(6, '-').map(str::len).collect();
+    text.starts_with("arn:") || (parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
 }
 
 /// The region of `arn:PARTITION:kms:REGION:ACCOUNT:key/ID`, if it is one.

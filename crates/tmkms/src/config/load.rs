@@ -2,8 +2,10 @@
 use super::{Config, Fault, Faults, FilePath, Identity, Place, parse};
 use std::fmt;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use std::string::FromUtf8Error;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The file's name when nothing else is said; in the working directory.
 pub const FILE_NAME: &str = "tmkms.toml";
@@ -91,17 +93,37 @@ pub fn load_with_text(path: &Path) -> Result<(Config, Zeroizing<String>), LoadEr
     let file = std::fs::File::open(path).map_err(failed)?;
     // The place is reserved at once: a buffer that grows leaves copies behind.
     let length = file.metadata().map_or(0, |metadata| metadata.len().min(MAX_CONFIG_BYTES));
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 64);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 64));
+    let mode = file.metadata().map(|metadata| metadata.permissions().mode());
     file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
         return Err(unreadable(format!("expected at most {MAX_CONFIG_BYTES} bytes, got more"), ErrorKind::InvalidData));
     }
-    let not_text = |_| unreadable("expected text in UTF-8, got other bytes".to_owned(), ErrorKind::InvalidData);
-    let text = Zeroizing::new(String::from_utf8(bytes).map_err(not_text)?);
+    let not_text = |error: FromUtf8Error| {
+        // Bytes that are no text may hold credentials all the same.
+        error.into_bytes().zeroize();
+        unreadable("expected text in UTF-8, got other bytes".to_owned(), ErrorKind::InvalidData)
+    };
+    let text = Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).map_err(not_text)?);
     let mut config = parse(&text, path).map_err(LoadError::Faulty)?;
     config.warnings.extend(config.chains.iter().filter_map(|chain| second_state(chain.state.file()?)));
+    if !config.kms_keys().is_empty() {
+        config.warnings.extend(mode.ok().and_then(readable_by_others));
+    }
     let misplaced = misplaced(&config);
     if misplaced.is_empty() { Ok((config, text)) } else { Err(LoadError::Misplaced(misplaced)) }
+}
+
+/// A ciphertext is half of what a thief needs; the other half is the right to ask KMS.
+fn readable_by_others(mode: u32) -> Option<Fault> {
+    (mode & 0o077 != 0).then(|| Fault {
+        place: Place { line: 1, column: 1 },
+        message: format!(
+            "the file holds the ciphertext of a key, and others may open it: expected mode 0600, got {:04o}",
+            mode & 0o7777
+        ),
+        help: "`chmod 600` it: who has the ciphertext needs only a right at KMS".to_owned(),
+    })
 }
 
 /// A state beside the configuration is used, but there is another one where tmkms would look.

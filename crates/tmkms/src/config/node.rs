@@ -25,6 +25,10 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, folder: &Path) -> Option<Validat
     let timeout = read_timeout(fields);
     let max_height = read_max_height(fields);
     check_protocol_version(fields);
+    if identity.is_none() && (fields.has("secret_key") || fields.has("identity_key_b64")) {
+        // Its fault is told; it is not missing, too.
+        return None;
+    }
     Some(Validator {
         at: fields.at(),
         chain_id: chain_id?,

@@ -10,6 +10,7 @@ use super::{FilePath, Identity, KmsKey, LogSettings, MetricsSettings, NitroSetti
 use guard::{ChainId, Height};
 use signer::keys::{Algorithm, KeyFormat};
 use signer::{Endpoint, SignExtensions};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -283,9 +284,10 @@ fn chain_ids(fields: &mut Fields<'_, '_>) -> Option<Vec<At<ChainId>>> {
         );
     }
     let mut ids: Vec<At<ChainId>> = Vec::new();
+    let mut seen = BTreeSet::new();
     for text in list.value {
         let Some(id) = chain_id(fields, text) else { continue };
-        if ids.iter().any(|other| other.value == id.value) {
+        if !seen.insert(id.value.as_str().to_owned()) {
             fields.fault(&id.at, format!("`chain_ids` names {} twice", id.value), "remove one of them");
         }
         ids.push(id);
@@ -307,6 +309,12 @@ pub(super) fn path(fields: &mut Fields<'_, '_>, key: &str, folder: &Path) -> Opt
     let At { value, at } = fields.text(key)?;
     if value.is_empty() || value.contains('\0') {
         fields.fault(&at, format!("`{key}`: the path is empty or holds a zero byte"), "");
+        return None;
+    }
+    if kms_key::is_text_of_a_key(value) {
+        let message =
+            format!("`{key}` in {}: expected a file's path; this looks like a key, not a path", fields.name());
+        fields.fault(&at, message, "name a file; a key stands in one of its own, which only this signer can read");
         return None;
     }
     Some(At { value: FilePath::new(Path::new(value), folder), at })

@@ -12,6 +12,7 @@ pub(super) fn note(mut errors: Vec<toml::de::Error>, text: &str, notes: &mut Col
         let at = error.span().unwrap_or_default();
         let message = format!("not TOML: {}", error.message());
         if error.message() == DUPLICATE {
+            // Beyond the bound this only counts.
             notes.fault(&at, message, "a name stands once in its section: remove or rename one of the two");
             continue;
         }
