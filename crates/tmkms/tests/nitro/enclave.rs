@@ -1,4 +1,5 @@
 //! A scripted enclave on a Unix socket, a folder for its parent, and the command line.
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +27,7 @@ aws_region = "eu-west-1"
 
 [[validator]]
 chain_id = "test-1"
-addr = { port = 5000 }
+addr = { port = 500 }
 "#;
 
 /// A parent's folder, gone at the end.
@@ -38,8 +39,15 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         let path = std::env::temp_dir().join(format!("tmkms-nitro-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
-        std::fs::write(path.join("tmkms.toml"), CONFIG).unwrap();
-        Self(path)
+        let world = Self(path);
+        world.write("tmkms.toml", CONFIG);
+        world
+    }
+
+    /// A configuration that only its owner can read.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.file(name), text).unwrap();
+        std::fs::set_permissions(self.file(name), PermissionsExt::from_mode(0o600)).unwrap();
     }
 
     pub fn base(&self) -> PathBuf {

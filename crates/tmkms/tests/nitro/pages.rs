@@ -3,7 +3,7 @@ use crate::enclave::{World, failure, status, until};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wire::control::{
     Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, LogLine, MetricsPage, Phase, Request,
     Status,
@@ -150,6 +150,34 @@ fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+#[test]
+fn however_many_clients_ask_for_metrics_the_enclave_is_asked_once_at_a_time_and_nothing_acts_on_a_terminal() {
+    let world = World::new();
+    let (asked, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (Arc::clone(&asked), Arc::clone(&most));
+    let _enclave = world.enclave(move |_| {
+        peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        now.fetch_sub(1, Ordering::SeqCst);
+        let page = MetricsPage {
+            metrics: "up 1\n".to_owned(),
+            healthy: false,
+            health: "sick\u{1b}[2J\n\u{9b}more\n".to_owned(),
+            status: "{}".to_owned(),
+        };
+        vec![Answer::Metrics(Box::new(page))]
+    });
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child = world.command(&["metrics", "--listen", &address.to_string()]).spawn().unwrap();
+    until("listener", || get(address, "/").is_some());
+    let clients: Vec<_> = (0..6).map(|_| std::thread::spawn(move || get(address, "/healthz"))).collect();
+    let expected = (503, "sick\u{fffd}[2J\n\u{fffd}more\n".to_owned());
+    assert!(clients.into_iter().all(|client| client.join().unwrap().unwrap() == expected));
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn another_token_is_told_with_the_way_out() {
 fn a_wrong_file_is_never_pushed_and_makes_no_token() {
     let world = World::new();
     let enclave = world.enclave(good);
-    let bad = CONFIG.replace("5000", "5555");
+    let bad = CONFIG.replace("500 ", "5555 ");
     let plain = CONFIG
         .replace("AQICAHhEeG1wbGUgb2YgYSBjaXBoZXJ0ZXh0LCBub3QgYSByZWFsIG9uZQ==", &"A".repeat(43))
         .replace("A\"\naws", "A=\"\naws");
@@ -132,6 +132,30 @@ fn without_credentials_it_says_where_they_were_looked_for() {
     );
     assert!(said.err.contains("\n  help: give the instance a role"), "{said:?}");
     assert!(enclave.pushed().is_empty());
+}
+
+#[test]
+fn a_file_that_others_can_read_and_a_port_that_others_can_take_are_warned_of() {
+    let world = World::new();
+    let _enclave = world.enclave(good);
+    assert!(!world.run_with(&["push-config"], &KEYS).out.contains("warning"));
+    world.write("tmkms.toml", &CONFIG.replace("500 ", "5000 "));
+    std::fs::set_permissions(world.file("tmkms.toml"), PermissionsExt::from_mode(0o640)).unwrap();
+    let said = world.run_with(&["push-config"], &KEYS);
+    let expected = "warning: tmkms.toml:14:8: any user of the parent may listen on port 5000 while";
+    assert!(said.code == 0 && said.out.contains(expected), "{said:?}");
+    let expected = "others may open it: expected mode 0600, got 0640\n  help: `chmod 600` it: ";
+    assert!(said.out.contains(expected), "{said:?}");
+}
+
+#[test]
+fn what_the_enclave_says_does_nothing_on_a_terminal() {
+    let (world, _enclave) = fails_with("config", "first\u{1b}[2J\r\nsecond\u{9b}1m", "do\u{7} this");
+    let said = world.run_with(&["push-config"], &KEYS);
+    assert_eq!(
+        said.err,
+        "error: the enclave, releasing: chain test-1: first\u{fffd}[2J\u{fffd}\nsecond\u{fffd}1m\n  help: do\u{fffd} this\n"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use wire::control::{Answer, Phase, Received, Request, Serving};
+use wire::control::{Answer, Phase, Received, Request, Serving, Status};
 
 const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "CANARYSECRET")];
 
@@ -91,7 +91,7 @@ fn the_file_is_read_again_at_sighup_alone_and_a_wrong_one_is_not_pushed() {
     std::thread::sleep(std::time::Duration::from_secs(3));
     kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(1));
-    let changed = CONFIG.replace("5000", "5001");
+    let changed = CONFIG.replace("500 ", "501 ");
     std::fs::write(world.file("tmkms.toml"), &changed).unwrap();
     assert_eq!(enclave.pushed().len(), 1);
     kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
@@ -99,6 +99,81 @@ fn the_file_is_read_again_at_sighup_alone_and_a_wrong_one_is_not_pushed() {
     assert_eq!(enclave.pushed()[1].config, changed);
     let log = end(child);
     assert!(log.contains("the file is wrong, and was not pushed; the last one stays"), "{log}");
+}
+
+#[test]
+fn an_enclave_that_serves_somebody_elses_configuration_gets_ours() {
+    let world = World::new();
+    let foreign = Arc::new(AtomicBool::new(true));
+    let (is_foreign, own) = (Arc::clone(&foreign), own_digest(&world));
+    let enclave = world.enclave(move |received| {
+        if matches!(received.request, Request::Push(_)) {
+            is_foreign.store(false, SeqCst);
+            return vec![Answer::Serving(Serving::default())];
+        }
+        let digest = if is_foreign.load(SeqCst) { "ab".repeat(32) } else { own.clone() };
+        vec![Answer::Status(Box::new(Status { config_sha256: Some(digest), ..status(Phase::Serving) }))]
+    });
+    // The first push is due anyway.
+    let child = watch(&world, &KEYS);
+    until("first push", || enclave.pushed().len() == 1);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(enclave.pushed().len(), 1, "our own digest is known");
+    let log = end(child);
+    assert!(
+        log.contains(&format!("serves another configuration than tmkms.toml: expected SHA-256 {}", own_digest(&world))),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_replaced_under_us_is_pushed_again() {
+    let world = World::new();
+    let foreign = Arc::new(AtomicBool::new(false));
+    let (is_foreign, own) = (Arc::clone(&foreign), own_digest(&world));
+    let alive = life();
+    let enclave = world.enclave(move |received| {
+        let mut answers = alive(received);
+        if let Some(Answer::Status(status)) = answers.first_mut()
+            && status.phase == Phase::Serving
+        {
+            let digest = if is_foreign.load(SeqCst) { "ab".repeat(32) } else { own.clone() };
+            status.config_sha256 = Some(digest);
+        }
+        answers
+    });
+    let child = watch(&world, &KEYS);
+    until("first push", || enclave.pushed().len() == 1);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(enclave.pushed().len(), 1);
+    foreign.store(true, SeqCst);
+    until("second push", || enclave.pushed().len() == 2);
+    // It stays another's: two watchers make no storm.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(enclave.pushed().len(), 2);
+    let log = end(child);
+    assert!(log.contains("somebody else pushed it, and ours is pushed again"), "{log}");
+}
+
+#[test]
+fn an_enclave_that_cannot_tell_its_status_is_pushed_to_all_the_same() {
+    let world = World::new();
+    let enclave = world.enclave(|received| match received.request {
+        Request::Push(_) => vec![Answer::Serving(Serving::default())],
+        _ => Vec::new(),
+    });
+    let child = watch(&world, &KEYS);
+    until("push", || enclave.pushed().len() == 1);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(enclave.pushed().len(), 1, "no storm of pushes");
+    let log = end(child);
+    assert!(log.contains("hung up before it answered") && log.contains("serving"), "{log}");
+}
+
+/// The SHA-256 of the configuration's file, by another program than ours.
+fn own_digest(world: &World) -> String {
+    let output = std::process::Command::new("sha256sum").arg(world.file("tmkms.toml")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
 }
 
 #[test]

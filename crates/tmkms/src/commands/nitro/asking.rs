@@ -51,7 +51,8 @@ impl TokenOption {
 }
 
 pub(super) fn unreachable(error: &ClientError) -> Failure {
-    Failure::new(Exit::Runtime, error.to_string(), error.remedy())
+    // What it called itself in its hello may stand in there.
+    Failure::new(Exit::Runtime, plain_lines(&error.to_string()), error.remedy())
 }
 
 /// The enclave's reason as a command's.
@@ -63,9 +64,10 @@ pub(super) fn failed(failure: &control::Failure) -> Failure {
         _ => Exit::Runtime,
     };
     let of_chain = failure.chain.as_ref().filter(|chain| !failure.reason.contains(chain.as_str()));
+    let reason = plain_lines(&failure.reason);
     let message = match of_chain {
-        Some(chain) => format!("the enclave, {}: chain {chain}: {}", phase(failure.phase), failure.reason),
-        None => format!("the enclave, {}: {}", phase(failure.phase), failure.reason),
+        Some(chain) => format!("the enclave, {}: chain {}: {reason}", phase(failure.phase), plain(chain)),
+        None => format!("the enclave, {}: {reason}", phase(failure.phase)),
     };
     let remedy = match (failure.code.as_str(), failure.remedy.as_str()) {
         ("token", "") => {
@@ -73,7 +75,7 @@ pub(super) fn failed(failure: &control::Failure) -> Failure {
         }
         (_, remedy) => remedy,
     };
-    Failure::new(exit, message, remedy)
+    Failure::new(exit, message, plain_lines(remedy))
 }
 
 pub(super) fn unexpected() -> Failure {
@@ -96,7 +98,64 @@ pub(super) const fn phase(phase: Phase) -> &'static str {
     }
 }
 
-/// A text of the enclave on a terminal: its control characters do nothing there.
+/// A text of the enclave on a terminal, in one line: what would act there does nothing.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for a text of several lines, whose ends stay.
+pub(super) fn plain_lines(text: &str) -> String {
+    text.chars().map(|c| if c != '\n' && acts(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for JSON, which says the same with escapes.
+pub(super) fn plain_json(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && acts(c) {
+            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Control characters, and those that turn the direction of a line (Unicode's Bidi_Control).
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a\u{1b}[2J\u{9b}1m\u{7f}\r\n\u{202e}b\t\u{7}";
+
+    #[test]
+    fn nothing_of_the_enclave_acts_on_a_terminal() {
+        let cut = |text: &str| text.chars().filter(|c| acts(*c)).collect::<String>();
+        assert_eq!((cut(&plain(HOSTILE)).as_str(), cut(&plain_lines(HOSTILE)).as_str()), ("", "\n"));
+        let failure = control::Failure {
+            phase: Phase::Checking,
+            code: "config".to_owned(),
+            chain: Some(HOSTILE.to_owned()),
+            reason: format!("x{HOSTILE}").replace('a', ""),
+            remedy: HOSTILE.to_owned(),
+        };
+        let told = failed(&failure);
+        for problem in &told.problems {
+            assert_eq!((cut(&problem.message).as_str(), cut(&problem.help).as_str()), ("\n", "\n"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let text = "{\n\"a\": \"\u{7f}\u{9b}\u{202e}é\"}";
+        let plain = plain_json(text);
+        assert_eq!(plain, "{\n\"a\": \"\\u007f\\u009b\\u202eé\"}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&plain), read(text));
+    }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use host::control_client::{Client, Target};
 use host::credentials::{self, Variables};
 use host::push::{self, PushError};
+use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Duration;
 use wire::control::{Credentials, Progress, Serving};
@@ -21,8 +22,8 @@ signs, or its reason with a remedy. Pushing again with the same file refreshes c
 
 The first push sets the control token, which later pushes, `logs` and `persist` must hold: it is made in --token-file.
 
-With --watch it stays: it pushes again when the enclave was restarted, tries again after a failure, and refreshes credentials \
-before they expire. The file is read again only at SIGHUP, so that half an edit is never pushed. SIGTERM and SIGINT end it.
+With --watch it stays: it pushes again when the enclave was restarted or serves another configuration, tries again after a failure, and \
+refreshes credentials before they expire. The file is read again only at SIGHUP, so that half an edit is never pushed. SIGTERM and SIGINT end it.
 
 Exits with 3 if the configuration is wrong (here, or by the policy in the image), with 4 or 5 if a record or a key is, else with 1.
 
@@ -56,6 +57,13 @@ pub struct PushConfig {
 pub(super) struct Checked {
     pub(super) config: Config,
     pub(super) text: Zeroizing<String>,
+}
+
+impl Checked {
+    /// The digest of the text as the enclave names it in its status: SHA-256 in lower-case hexadecimal.
+    pub(super) fn sha256(&self) -> String {
+        Sha256::digest(self.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// What is pushed, and where.

@@ -36,7 +36,8 @@ impl Status {
         };
         if self.json {
             let text = serde_json::to_string_pretty(&page);
-            writeln!(out, "{}", text.map_err(|error| Failure::new(Exit::Runtime, error.to_string(), ""))?)?;
+            let text = text.map_err(|error| Failure::new(Exit::Runtime, error.to_string(), ""))?;
+            writeln!(out, "{}", asking::plain_json(&text))?;
         } else {
             write_page(&page, out)?;
         }

@@ -17,6 +17,9 @@ use wire::control::{Answer, Phase, Request, Status};
 /// How often the enclave is asked how it is.
 const POLL: Duration = Duration::from_secs(2);
 
+/// How often a push may follow from what was seen alone, so that two watchers with two files make no storm.
+const PAUSE_BETWEEN_CURES: Duration = Duration::from_secs(60);
+
 /// What is known between two looks.
 pub(super) struct Watch<F> {
     order: Order,
@@ -29,6 +32,10 @@ pub(super) struct Watch<F> {
     /// Since when the enclave runs, as it said last, in seconds.
     uptime: f64,
     is_reachable: bool,
+    /// When a push may follow from what was seen alone: it cures neither a second pusher nor an unreadable status.
+    not_again_before: Instant,
+    /// Whether this file was pushed by us, and taken.
+    is_pushed: bool,
     /// When the pushed credentials expire, in seconds since 1970.
     expires_at: Option<i64>,
 }
@@ -45,6 +52,8 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
             backoff,
             uptime: 0.0,
             is_reachable: true,
+            not_again_before: now,
+            is_pushed: false,
             expires_at: None,
         })
     }
@@ -69,38 +78,76 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
 
     /// One look at the enclave, and a push if it needs one.
     fn look(&mut self) {
-        match self.status() {
-            Err(failure) => {
-                if std::mem::replace(&mut self.is_reachable, false) {
-                    tell(&failure);
-                }
-            }
+        let client = match Client::connect(&self.order.target) {
+            Ok(client) => client,
+            Err(error) => return self.trouble(&asking::unreachable(&error)),
+        };
+        let now = Instant::now();
+        let is_due = self.due.is_some_and(|due| due <= now);
+        let needs_push = match status(client) {
             Ok(status) => {
-                if !std::mem::replace(&mut self.is_reachable, true) {
-                    info!("{} answers again", self.order.target);
-                }
-                let was_restarted = status.uptime_seconds < self.uptime;
-                self.uptime = status.uptime_seconds;
-                if was_restarted {
-                    info!("the enclave was restarted, and is {}", asking::phase(status.phase));
-                }
-                let now = Instant::now();
-                let is_due = self.due.is_some_and(|due| due <= now);
-                if (is_due || needs_push(&status)) && self.not_before <= now {
-                    self.push();
-                }
+                self.note(&status);
+                // First, so that it is told; a fresh enclave waits, and so does one whose first push failed.
+                self.serves_another(&status) || is_due || status.phase == Phase::Waiting
             }
+            // It greets: what it cannot tell, it may still take.
+            Err(failure) => {
+                self.trouble(&failure);
+                let is_time = self.is_time_again(now);
+                is_due || is_time
+            }
+        };
+        if needs_push && self.not_before <= now {
+            self.push();
         }
     }
 
-    fn status(&self) -> Result<Status, Failure> {
-        let client = Client::connect(&self.order.target);
-        match client.and_then(|client| client.ask(&Request::Status, None)) {
-            Ok(Answer::Status(status)) => Ok(*status),
-            Ok(Answer::Failed(failure)) => Err(asking::failed(&failure)),
-            Ok(_) => Err(asking::unexpected()),
-            Err(error) => Err(asking::unreachable(&error)),
+    /// Tells the first of a row of troubles.
+    fn trouble(&mut self, failure: &Failure) {
+        if std::mem::replace(&mut self.is_reachable, false) {
+            tell(failure);
         }
+    }
+
+    /// Tells what changed since the last look.
+    fn note(&mut self, status: &Status) {
+        if !std::mem::replace(&mut self.is_reachable, true) {
+            info!("{} answers again", self.order.target);
+        }
+        let was_restarted = status.uptime_seconds < self.uptime;
+        self.uptime = status.uptime_seconds;
+        if was_restarted {
+            info!("the enclave was restarted, and is {}", asking::phase(status.phase));
+        }
+    }
+
+    /// Whether it serves another text than ours, and it is time to do something about it.
+    fn serves_another(&mut self, status: &Status) -> bool {
+        let own = self.order.file.sha256();
+        let Some(found) = status.config_sha256.as_ref().filter(|found| **found != own) else { return false };
+        if status.phase != Phase::Serving || !self.is_time_again(Instant::now()) {
+            return false;
+        }
+        let message = format!(
+            "the enclave serves another configuration than {}: expected SHA-256 {own}, got {}",
+            self.order.file.config.path.display(),
+            asking::plain(found)
+        );
+        if self.is_pushed {
+            warn!("{message}; somebody else pushed it, and ours is pushed again");
+        } else {
+            warn!("{message}; ours is pushed");
+        }
+        true
+    }
+
+    /// At most once in [`PAUSE_BETWEEN_CURES`].
+    fn is_time_again(&mut self, now: Instant) -> bool {
+        let is_time = self.not_before <= now && self.not_again_before <= now;
+        if is_time {
+            self.not_again_before = now + PAUSE_BETWEEN_CURES;
+        }
+        is_time
     }
 
     /// Pushes the file with fresh credentials, and sets when to do it again.
@@ -109,6 +156,7 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
         let now = Instant::now();
         match outcome {
             Ok(()) => {
+                self.is_pushed = true;
                 self.backoff.succeeded();
                 self.not_before = now;
                 self.due = self.expires_at.map(|at| now + refresh_after(left(at)));
@@ -142,6 +190,8 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
             Ok(file) => {
                 info!("SIGHUP: {} was read again, and is pushed", file.config.path.display());
                 self.order.file = file;
+                self.is_pushed = false;
+                self.not_again_before = Instant::now();
                 (self.due, self.not_before) = (Some(Instant::now()), Instant::now());
                 self.look();
             }
@@ -153,9 +203,13 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
     }
 }
 
-/// A fresh enclave waits; so does one whose first push failed.
-fn needs_push(status: &Status) -> bool {
-    status.phase == Phase::Waiting
+fn status(client: Client) -> Result<Status, Failure> {
+    match client.ask(&Request::Status, None) {
+        Ok(Answer::Status(status)) => Ok(*status),
+        Ok(Answer::Failed(failure)) => Err(asking::failed(&failure)),
+        Ok(_) => Err(asking::unexpected()),
+        Err(error) => Err(asking::unreachable(&error)),
+    }
 }
 
 fn tell(failure: &Failure) {
