@@ -111,7 +111,8 @@ impl<S: Store> Guard<S> {
         let record = self.ready()?;
         match judge(record, &request)? {
             Verdict::Advance => {
-                let next = Record::of(record.sequence() + 1, request.clone());
+                let sequence = record.sequence().checked_add(1).ok_or_else(no_sequence_left)?;
+                let next = Record::of(sequence, request.clone());
                 self.commit(next)?;
                 Ok(Permit::new(self.identity.clone(), request, extension, false))
             }
@@ -202,5 +203,17 @@ impl<S: Store> Guard<S> {
         }
         self.held = Held::Acknowledged(next);
         Ok(())
+    }
+}
+
+/// No honest store counts that far: 2^64 commits.
+fn no_sequence_left() -> StoreError {
+    StoreError {
+        trouble: Trouble::Damaged,
+        detail: format!(
+            "the record's sequence is damaged: expected less than {max}, got {max}; restore the state with `tmkms state \
+             repair`, above the chain's height",
+            max = u64::MAX
+        ),
     }
 }

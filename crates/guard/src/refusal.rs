@@ -123,8 +123,10 @@ impl fmt::Display for Denied {
             Self::Store(error) => write!(f, "the signing state could not be saved: {error}"),
             Self::RolledBack { acknowledged, held } => write!(
                 f,
-                "the signing state was put back while in use: it held {}, it now holds {}; nothing is signed until this \
-                 process is stopped and the state raised with `tmkms state repair --height {}` or higher",
+                "the signing state was put back while in use: it held {}, it now holds {}; nothing is signed until the \
+                 state is raised: run `tmkms state repair --height {}` or higher before anything is started again. For that stop only what \
+                 holds the file: `tmkms start`, or on a parent `tmkms nitro persist`, never the enclave, whose memory alone \
+                 still prevents a double sign; start the same again afterwards, and signing goes on",
                 acknowledged.position(),
                 held.position(),
                 acknowledged.position().height

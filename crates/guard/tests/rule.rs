@@ -283,3 +283,11 @@ fn block_ids_show_the_whole_hash() {
     let id = BlockId { hash: [0xAB; 32], parts_total: 3, parts_hash: [0xCD; 32] };
     assert_eq!(id.to_string(), format!("{}:3:CDCDCDCDCDCD", "AB".repeat(32)));
 }
+
+#[test]
+fn a_sequence_that_has_no_next_one_is_damage_and_no_panic() {
+    let held = Record::floor(u64::MAX, Record::never_signed().position());
+    let denied = ask(&mut guard_over(held), prevote(5, A, 10)).unwrap_err();
+    let Denied::Store(error) = denied else { panic!("expected the store's trouble, got {denied:?}") };
+    assert!(error.trouble == Trouble::Damaged && error.detail.contains(&u64::MAX.to_string()), "{error}");
+}

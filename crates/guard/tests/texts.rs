@@ -39,3 +39,14 @@ fn a_state_that_was_put_back_to_a_floor_is_told_by_its_height() {
     let text = Denied::RolledBack { acknowledged, held }.to_string();
     assert!(text.contains("it held 7/0/precommit, it now holds the end of height 5;"), "{text}");
 }
+
+#[test]
+fn after_a_state_was_put_back_it_is_raised_before_anything_starts_and_the_enclave_is_never_stopped() {
+    let acknowledged = Box::new(Record::floor(8, position(7, 0, Step::Precommit)));
+    let held = Box::new(Record::floor(3, position(4, 0, Step::Prevote)));
+    let text = Denied::RolledBack { acknowledged, held }.to_string();
+    let order =
+        ["`tmkms state repair --height 7` or higher before anything is started", "stop only", "never the enclave"];
+    let found: Vec<_> = order.iter().map(|part| text.find(part)).collect();
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{text}");
+}

@@ -18,6 +18,8 @@ use std::fmt;
 pub const MAX_PUBLIC_KEY_BYTES: usize = 2048;
 /// The longest canonical sign bytes in a record, in bytes. A file's slot has room for far less.
 pub const MAX_STATEMENT_BYTES: usize = 1024;
+/// The highest sequence of a record, which is the highest that a file has room for.
+pub const MAX_SEQUENCE: u64 = 999_999_999_999_999;
 /// The longest text of [`Answer::Trouble`], in bytes; a longer one is cut.
 pub const MAX_DETAIL_BYTES: usize = 2048;
 
@@ -269,6 +271,9 @@ fn put_record(out: &mut Vec<u8>, record: &Record) {
 /// A record whose bytes are canonical sign bytes of exactly the position that it names.
 fn record(input: &mut Input<'_>) -> Result<Record, Malformed> {
     let sequence = input.u64("the record's sequence")?;
+    if sequence > MAX_SEQUENCE {
+        return Err(Malformed(format!("the record's sequence: expected at most {MAX_SEQUENCE}, got {sequence}")));
+    }
     let position = position(input)?;
     if !input.flag("whether there are sign bytes")? {
         return Ok(Record::floor(sequence, position));

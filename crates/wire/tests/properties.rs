@@ -14,13 +14,14 @@ use wire::token::Token;
 fn any_record() -> impl Strategy<Value = Record> {
     let height = 0..=i64::MAX.cast_unsigned();
     let round = 0..=i32::MAX.cast_unsigned();
-    let floor =
-        (any::<u64>(), height.clone(), round.clone(), 0..3_usize).prop_map(|(sequence, height, round, step)| {
+    let floor = (0..=state::MAX_SEQUENCE, height.clone(), round.clone(), 0..3_usize).prop_map(
+        |(sequence, height, round, step)| {
             let height = Height::try_from(height.cast_signed()).unwrap();
             let round = Round::try_from(i64::from(round)).unwrap();
             Record::floor(sequence, Position { height, round, step: Step::ALL[step] })
-        });
-    let signed = (any::<u64>(), 1..=2_u8, height, round, any::<Option<u8>>()).prop_map(
+        },
+    );
+    let signed = (0..=state::MAX_SEQUENCE, 1..=2_u8, height, round, any::<Option<u8>>()).prop_map(
         |(sequence, kind, height, round, hash)| {
             Record::of(sequence, Statement::parse(&samples::vote(kind, height.max(1), round, hash)).unwrap())
         },
@@ -289,4 +290,17 @@ fn a_votes_way_over_the_channel_costs_microseconds() {
     let each = begun.elapsed() / TIMES;
     println!("request and answer, both digests and both sides of the proof: {each:?}");
     assert!(each.as_micros() < 1_000, "{each:?}");
+}
+
+#[test]
+fn a_sequence_that_no_file_has_room_for_is_refused() {
+    let answer = |sequence| {
+        let position = Position::end_of(Height::try_from(5).unwrap());
+        let answer = state::Answer::Recovered { record: Record::floor(sequence, position) };
+        state::Answer::decode(&answer.encode(1, &token(), &NONCE))
+    };
+    assert!(answer(state::MAX_SEQUENCE).is_ok());
+    for sequence in [state::MAX_SEQUENCE + 1, u64::MAX] {
+        assert!(answer(sequence).unwrap_err().0.contains("sequence"));
+    }
 }
