@@ -30,9 +30,12 @@ use wire::token::Token;
 
 /// How long connecting may take; for whoever makes the [`Connect`].
 pub const CONNECT_LIMIT: Duration = Duration::from_millis(500);
-/// How long greeting and opening together may take, and each answer after that. A validator retries for 3 s in all: one
-/// attempt from connecting to an answer is within that.
+/// How long greeting and opening together may take, and the answer to a commit.
 pub const ANSWER_LIMIT: Duration = Duration::from_millis(1_200);
+/// How long a recovery may take, with connecting, greeting and opening where those are needed. The parent syncs twice for one,
+/// and once for a commit: with one limit for both a slow disk could commit, and never recover. `signer` begins no
+/// recovery that could not end within this before its node gives up.
+pub const RECOVERY_LIMIT: Duration = Duration::from_millis(2_200);
 
 /// Connects to the parent's state port, within [`CONNECT_LIMIT`].
 pub type Connect = Box<dyn Fn() -> io::Result<UnixStream> + Send>;
@@ -67,8 +70,8 @@ impl RemoteStore {
         Self { identity, connect, token, life, software: software.to_owned(), nonces, number: 0, channel: None }
     }
 
-    /// Connects, greets and opens, unless that is done.
-    fn channel(&mut self) -> Result<Channel, StoreError> {
+    /// Connects, greets and opens, unless that is done; not beyond `until`, save for what [`Connect`] takes.
+    fn channel(&mut self, until: Instant) -> Result<Channel, StoreError> {
         if let Some(channel) = self.channel.take() {
             return Ok(channel);
         }
@@ -79,7 +82,7 @@ impl RemoteStore {
                  its port"
             ))
         })?;
-        let until = Instant::now() + ANSWER_LIMIT;
+        let until = until.min(Instant::now() + ANSWER_LIMIT);
         let mut channel = Channel::greet(stream, nonce, &self.software, until)
             .map_err(|error| unknown(&format!("no greeting from the parent's state port: {error}")))?;
         let open = Request::Open { identity: self.identity.clone(), life: self.life };
@@ -97,8 +100,8 @@ impl RemoteStore {
 
     /// One request on an open channel, which is kept after a proven answer, unless that says that this opening is worth
     /// nothing any more.
-    fn exchange(&mut self, mut channel: Channel, request: &Request) -> Result<Answer, StoreError> {
-        let answer = self.ask(&mut channel, request, Instant::now() + ANSWER_LIMIT)?;
+    fn exchange(&mut self, mut channel: Channel, request: &Request, until: Instant) -> Result<Answer, StoreError> {
+        let answer = self.ask(&mut channel, request, until)?;
         if let Answer::Trouble { trouble, detail } = answer {
             if trouble == Trouble::Failed {
                 self.channel = Some(channel);
@@ -112,8 +115,9 @@ impl RemoteStore {
 
 impl Store for RemoteStore {
     fn recover(&mut self) -> Result<Record, StoreError> {
-        let channel = self.channel()?;
-        match self.exchange(channel, &Request::Recover)? {
+        let until = Instant::now() + RECOVERY_LIMIT;
+        let channel = self.channel(until)?;
+        match self.exchange(channel, &Request::Recover, until)? {
             Answer::Recovered { record } => Ok(record),
             other => Err(self.drop_for("Recovered", &other)),
         }
@@ -128,7 +132,7 @@ impl Store for RemoteStore {
         let previous_sequence = previous.sequence();
         let request =
             Request::Commit { previous_sequence, previous: wire::state::digest(previous), next: next.clone() };
-        match self.exchange(channel, &request)? {
+        match self.exchange(channel, &request, Instant::now() + ANSWER_LIMIT)? {
             Answer::Committed { sequence, digest } if (sequence, digest) == (next.sequence(), expected) => {
                 Ok(Committed::durably(next))
             }
