@@ -1,10 +1,13 @@
 //! Where a push waits until the enclave takes it: one at a time.
 use crate::lock;
+use std::io;
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use wire::control::{Answer, Failure, Phase, Progress, Push, Serving};
+use wire::endpoint::Stream;
 
 /// A push on its way, and whoever waits for word of it.
 pub(crate) struct Job {
@@ -47,6 +50,8 @@ pub(crate) struct Desk {
     state: Mutex<State>,
     changed: Condvar,
     is_ending: AtomicBool,
+    /// What the push that is worked on waits for, outside.
+    outside: Mutex<Option<Stream>>,
 }
 
 #[derive(Default)]
@@ -87,6 +92,26 @@ impl Desk {
         let _state = lock(&self.state);
         self.is_ending.store(true, SeqCst);
         self.changed.notify_all();
+        if let Some(stream) = lock(&self.outside).take() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// A push is about to wait for that stream, which the end shuts down, until [`Desk::waits_no_more`].
+    ///
+    /// # Errors
+    /// It ends already; or the system's.
+    pub(crate) fn waits_for(&self, stream: &Stream) -> io::Result<()> {
+        let mut outside = lock(&self.outside);
+        if self.is_ending() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the enclave was told to end"));
+        }
+        *outside = Some(stream.try_clone()?);
+        Ok(())
+    }
+
+    pub(crate) fn waits_no_more(&self) {
+        *lock(&self.outside) = None;
     }
 
     pub(crate) fn is_ending(&self) -> bool {

@@ -1,4 +1,5 @@
 //! Keys, as KMS releases them: the seam where tests put a KMS of their own, and the real one behind it.
+use crate::desk::Desk;
 use crate::kms::{self, KmsError, Recipient, Region};
 use crate::nsm::Nsm;
 use crate::plan::KmsKey;
@@ -45,11 +46,12 @@ pub(crate) struct AwsKms {
     parent: Parent,
     endpoint: Option<MeasuredEndpoint>,
     recipient: Option<Recipient>,
+    desk: Arc<Desk>,
 }
 
 impl AwsKms {
-    pub(crate) fn new(nsm: Arc<dyn Nsm>, parent: Parent, endpoint: Option<MeasuredEndpoint>) -> Self {
-        Self { nsm, parent, endpoint, recipient: None }
+    pub(crate) fn new(nsm: Arc<dyn Nsm>, parent: Parent, endpoint: Option<MeasuredEndpoint>, desk: Arc<Desk>) -> Self {
+        Self { nsm, parent, endpoint, recipient: None, desk }
     }
 
     fn client(&self, region: &Region, proxy_port: u32) -> Result<kms::Client, Withheld> {
@@ -58,8 +60,12 @@ impl AwsKms {
             Some(measured) => kms::Endpoint::measured(&measured.host, proxy_port, &measured.roots)
                 .map_err(|error| Withheld { code: "policy", reason: error.to_string() })?,
         };
-        let parent = self.parent.clone();
-        Ok(kms::Client::new(endpoint, Box::new(move |limit| parent.connect(proxy_port, limit))))
+        let (parent, desk) = (self.parent.clone(), Arc::clone(&self.desk));
+        let dial = move |limit| {
+            let stream = parent.connect(proxy_port, limit)?;
+            desk.waits_for(&stream).map(|()| stream)
+        };
+        Ok(kms::Client::new(endpoint, Box::new(dial)))
     }
 }
 
@@ -90,6 +96,7 @@ impl Kms for AwsKms {
         let credentials = copied(credentials);
         let client = self.client(region, proxy_port)?;
         let released = client.decrypt(&*self.nsm, recipient, &credentials, &request, SystemTime::now());
+        self.desk.waits_no_more();
         released.map_err(|error| withheld(&error))
     }
 
@@ -108,5 +115,74 @@ fn copied(credentials: &Credentials) -> kms::Credentials {
         access_key_id: credentials.access_key_id.to_string(),
         secret_access_key: credentials.secret_access_key.to_string(),
         session_token: credentials.session_token.as_ref().map(|token| token.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nsm::{AttestationRequest, NsmError};
+    use signer::keys::Algorithm;
+    use std::collections::BTreeMap;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    struct Module;
+
+    impl Nsm for Module {
+        fn attest(&self, _: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
+            Ok(vec![1; 64])
+        }
+
+        fn pcrs(&self) -> Result<BTreeMap<u8, Vec<u8>>, NsmError> {
+            Ok(BTreeMap::new())
+        }
+
+        fn random(&self, _: &mut [u8]) -> Result<(), NsmError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_kms_that_is_silent() {
+        let base = std::env::temp_dir().join(format!("enclave-release-{}", std::process::id()));
+        let proxy = base.with_file_name(format!("enclave-release-{}_800", std::process::id()));
+        let _ = std::fs::remove_file(&proxy);
+        let listener = UnixListener::bind(&proxy).unwrap();
+        let desk = Arc::new(Desk::default());
+        let mut kms = AwsKms::new(Arc::new(Module), Parent::Unix { base }, None, Arc::clone(&desk));
+        let key = KmsKey {
+            ciphertext: Arc::new(Zeroizing::new(vec![1; 200])),
+            region: "eu-west-1".to_owned(),
+            algorithm: Algorithm::Ed25519,
+            key_arn: None,
+            encryption_context: BTreeMap::new(),
+            public_key: None,
+            credentials: None,
+        };
+        let secret = |text: &str| Zeroizing::new(text.to_owned());
+        let credentials = Credentials {
+            access_key_id: secret("AKIDEXAMPLE"),
+            secret_access_key: secret("a-secret"),
+            session_token: None,
+            expires_at: None,
+            source: String::new(),
+        };
+        let code = |result: Result<Zeroizing<Vec<u8>>, Withheld>| result.err().unwrap().code;
+        thread::scope(|scope| {
+            let ender = scope.spawn(|| {
+                let (_silent, _) = listener.accept().unwrap();
+                thread::sleep(Duration::from_millis(50));
+                let ended = Instant::now();
+                desk.end();
+                (_silent, ended)
+            });
+            assert_eq!(code(kms.release(800, &key, &credentials)), "kms-no-route");
+            let (_, ended) = ender.join().unwrap();
+            assert!(ended.elapsed() < Duration::from_secs(5), "an attempt takes 10 s");
+        });
+        assert_eq!(code(kms.release(800, &key, &credentials)), "kms-no-route", "no other one is begun");
+        let _ = std::fs::remove_file(&proxy);
     }
 }

@@ -74,8 +74,8 @@ pub fn run(options: Options, nsm: Box<dyn Nsm>, parse: Parse) -> Result<(), Brok
     let nsm: Arc<dyn Nsm> = Arc::from(nsm);
     let (parent, version) = (options.parent.clone(), options.build.version);
     let records = move |life| Box::new(OnParent::new(parent, life, version)) as Box<dyn Records>;
-    let (parent, module) = (options.parent.clone(), Arc::clone(&nsm));
-    let kms = move |measured| Box::new(AwsKms::new(module, parent, measured)) as Box<dyn Kms>;
+    let (parent, module, desk) = (options.parent.clone(), Arc::clone(&nsm), Arc::clone(&options.ending.0));
+    let kms = move |measured| Box::new(AwsKms::new(module, parent, measured, desk)) as Box<dyn Kms>;
     run_with(options, &*nsm, parse, kms, records)
 }
 

@@ -98,6 +98,9 @@ impl Enclave {
             of_chain(chain, failure(Phase::Releasing, "credentials", reason, remedy))
         })?;
         let plaintext = self.kms.release(released.checked.plan.kms_proxy_port, &wanted.key, credentials);
+        if self.desk.is_ending() {
+            return Err(ending(Phase::Releasing));
+        }
         self.board.counts.kms(plaintext.as_ref().map_or_else(|withheld| withheld.code, |_| "released"));
         let plaintext = plaintext
             .map_err(|withheld| fail(withheld.code, format!("{} of {chain}: {}", role.name(), withheld.reason)))?;
