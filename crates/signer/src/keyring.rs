@@ -7,6 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Between two looks at a guard that is held: short beside a commit, which takes a millisecond or so.
+const MIN_LOCK_PAUSE: Duration = Duration::from_micros(50);
+/// The longest such pause, when something takes long.
+const MAX_LOCK_PAUSE: Duration = Duration::from_millis(2);
+
 /// The guard of one identity, shared by all connections that serve it.
 #[derive(Clone)]
 pub struct SharedGuard(Arc<Mutex<Guard<MeasuredStore>>>);
@@ -20,16 +25,22 @@ impl SharedGuard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same for whoever can do without it: none if it is held for longer than `limit`.
+    /// The same for whoever cannot wait for ever: none if it is held for longer than `limit`. A free guard is had at
+    /// once, even with no time left; for a held one is asked again after an eighth of the wait so far.
     pub(crate) fn lock_within(&self, limit: Duration) -> Option<MutexGuard<'_, Guard<MeasuredStore>>> {
-        let until = Instant::now() + limit;
+        let mut begun = None;
         loop {
             match self.0.try_lock() {
                 Ok(guard) => return Some(guard),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) if Instant::now() >= until => return None,
-                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+                Err(TryLockError::WouldBlock) => {}
             }
+            let waited = begun.get_or_insert_with(Instant::now).elapsed();
+            let left = limit.saturating_sub(waited);
+            if left.is_zero() {
+                return None;
+            }
+            thread::sleep((waited / 8).clamp(MIN_LOCK_PAUSE, MAX_LOCK_PAUSE).min(left));
         }
     }
 }

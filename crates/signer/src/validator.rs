@@ -3,7 +3,10 @@ use crate::keyring::{Keyring, RegisterError, SharedGuard};
 use crate::keys::{ConsensusKey, ForeignPermit, PublicKey};
 use crate::metrics::{Metrics, ValidatorMetrics};
 use crate::session::Asked;
-use guard::{ChainId, Denied, Extension, Height, Identity, NotCanonical, Permit, Position, Record, Statement, Store};
+use guard::{
+    ChainId, Denied, Extension, Guard, Height, Identity, NotCanonical, Permit, Position, Record, Statement, Store,
+    StoreError, Trouble,
+};
 use log::{error, info, warn};
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long trouble of the store is waited for, counted from the request on. A node waits 5 s for an answer and does not ask
-/// again after an error: an early error loses the vote, a late answer loses the connection.
+/// How long trouble of the store and a held guard are waited for, counted from the request on; no commit begins later. A node
+/// waits 5 s for an answer and does not ask again after an error: an early error loses the vote, a late answer loses the
+/// connection. A commit on a parent takes up to 1.2 s (`store::remote::ANSWER_LIMIT`), so its answer comes within 4.2 s.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// No recovery begins later: one on a parent takes up to 2.2 s (`store::remote::RECOVERY_LIMIT`), so that an answer after it, with
+/// no time for a commit left, comes within 4.4 s.
+const RECOVERY_PATIENCE: Duration = Duration::from_millis(2_200);
 
 /// Between two attempts at a store in trouble. The guard is free meanwhile.
 const STORE_PAUSE: Duration = Duration::from_millis(50);
@@ -81,6 +89,28 @@ impl From<ForeignPermit> for Unsigned {
     fn from(error: ForeignPermit) -> Self {
         Self::ForeignPermit(error)
     }
+}
+
+/// Nothing was tried, because its answer would have come too late: what failed earlier in this request, or else why.
+fn too_late(earlier: Option<&Denied>, why: &str) -> Denied {
+    earlier.cloned().unwrap_or_else(|| {
+        let detail = format!("it is busy, and no time is left for this request: {why}");
+        Denied::Store(StoreError { trouble: Trouble::Unknown, detail })
+    })
+}
+
+/// A guard in doubt recovers before it judges. That is done apart from the judgement, because no commit may follow on a
+/// recovery that took too long; the next request then has a guard that is ready.
+fn recover_in_time<S: Store>(guard: &mut Guard<S>, begun: Instant, earlier: Option<&Denied>) -> Result<(), Denied> {
+    if guard.is_ready() {
+        return Ok(());
+    }
+    if begun.elapsed() > RECOVERY_PATIENCE {
+        return Err(too_late(earlier, "it has to be recovered first"));
+    }
+    guard.recover()?;
+    let in_time = begun.elapsed() <= STORE_PATIENCE;
+    if in_time { Ok(()) } else { Err(too_late(earlier, "recovering it took too long")) }
 }
 
 /// One key on one chain, shared by all connections that serve it.
@@ -163,22 +193,41 @@ impl Validator {
     /// with the guard free between the attempts, so that others are judged meanwhile.
     pub(crate) fn authorize(&self, request: &Statement, extension: Option<&Extension>) -> Result<Permit, Denied> {
         let begun = Instant::now();
+        let mut earlier = None;
         loop {
             let attempt = Instant::now();
-            let mut guard = self.guard.lock();
-            let result = guard.authorize(request.clone(), extension.cloned());
-            // Before the guard is free: of two results the later one counts.
-            self.note_store(&result);
-            drop(guard);
-            // Another attempt may take as long as this one, waiting for the guard included.
-            let after_another = begun.elapsed() + STORE_PAUSE + attempt.elapsed();
-            match &result {
-                Err(Denied::Store(error)) if error.trouble.may_pass() && after_another <= STORE_PATIENCE => {
-                    thread::sleep(STORE_PAUSE);
+            let result = self.attempt(request, extension, begun, earlier.as_ref());
+            // Another attempt begins with a recovery, and may take as long as this one, waiting for the guard included.
+            let next = begun.elapsed() + STORE_PAUSE;
+            let in_time = next <= RECOVERY_PATIENCE && next + attempt.elapsed() <= STORE_PATIENCE;
+            match result {
+                Err(Denied::Store(error)) if error.trouble.may_pass() && in_time => {
+                    earlier = Some(Denied::Store(error));
                 }
-                _ => return result,
+                result => return result,
             }
+            thread::sleep(STORE_PAUSE);
         }
+    }
+
+    /// One attempt: what may take long is begun only while its answer would still be in time.
+    fn attempt(
+        &self,
+        request: &Statement,
+        extension: Option<&Extension>,
+        begun: Instant,
+        earlier: Option<&Denied>,
+    ) -> Result<Permit, Denied> {
+        let Some(mut guard) = self.guard.lock_within(STORE_PATIENCE.saturating_sub(begun.elapsed())) else {
+            let result = Err(too_late(earlier, "other requests hold it"));
+            self.note_store(&result);
+            return result;
+        };
+        let result = recover_in_time(&mut guard, begun, earlier)
+            .and_then(|()| guard.authorize(request.clone(), extension.cloned()));
+        // Before the guard is free: of two results the later one counts.
+        self.note_store(&result);
+        result
     }
 
     /// The extension's sign bytes, unless the node or the configuration wants none.

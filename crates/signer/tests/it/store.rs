@@ -12,6 +12,11 @@ pub enum Mood {
     Failing(Trouble),
     /// Every commit takes that long.
     Slow(Duration),
+    /// Every commit takes that long and its answer is lost; every recovery takes that long.
+    Delays {
+        commit: Duration,
+        recovery: Duration,
+    },
     /// The next commit panics, and then it is healthy.
     Panics,
 }
@@ -50,6 +55,10 @@ impl MemoryStore {
         self.lock().attempts
     }
 
+    fn mood(&self) -> Mood {
+        self.lock().mood
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,6 +70,9 @@ fn failure(trouble: Trouble) -> StoreError {
 
 impl Store for MemoryStore {
     fn recover(&mut self) -> Result<Record, StoreError> {
+        if let Mood::Delays { recovery, .. } = self.mood() {
+            thread::sleep(recovery);
+        }
         let mut inner = self.lock();
         inner.attempts += 1;
         match inner.mood {
@@ -70,14 +82,14 @@ impl Store for MemoryStore {
     }
 
     fn commit(&mut self, previous: &Record, next: &Record) -> Result<Committed, StoreError> {
-        let mood = self.lock().mood;
-        if let Mood::Slow(duration) = mood {
+        if let Mood::Slow(duration) | Mood::Delays { commit: duration, .. } = self.mood() {
             thread::sleep(duration);
         }
         let mut inner = self.lock();
         inner.attempts += 1;
         match inner.mood {
             Mood::Failing(trouble) => return Err(failure(trouble)),
+            Mood::Delays { .. } => return Err(failure(Trouble::Unknown)),
             Mood::Panics => {
                 inner.mood = Mood::Healthy;
                 panic!("TEST PANIC: told to");
