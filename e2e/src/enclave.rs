@@ -219,7 +219,8 @@ impl Enclave {
     /// # Errors
     /// When it cannot be written.
     pub fn write_config(&self) -> Result<()> {
-        fs::write(self.config_file(), self.config_text()).context("cannot write tmkms.toml")
+        fs::write(self.config_file(), self.config_text()).context("cannot write tmkms.toml")?;
+        fs::set_permissions(self.config_file(), fs::Permissions::from_mode(0o600)).context("cannot chmod tmkms.toml")
     }
 
     /// `tmkms.toml`.

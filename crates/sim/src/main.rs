@@ -89,7 +89,8 @@ fn run(args: &Kms) -> Result<()> {
 /// A certificate's DER, from a file of either form.
 fn certificate(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if !bytes.starts_with(b"-----BEGIN") {
+    // A PEM file may begin with words, as the simulated module's does; DER begins with a SEQUENCE.
+    if !bytes.windows(10).any(|window| window == b"-----BEGIN") {
         return Ok(bytes);
     }
     let parsed = CertificateDer::from_pem_slice(&bytes);

@@ -25,7 +25,7 @@ It checks itself, waits for a configuration (`tmkms nitro push-config` on the pa
 measurement, loads the signing records (`tmkms nitro persist`), and signs. What goes wrong is told to whoever pushed, and shown by \
 `tmkms nitro status`; a new push mends it.
 
-The image may fix what the parent can choose: see policy.toml in docs/operations.md.
+The image may fix what the parent can choose: see policy.toml in docs/operations-nitro.md.
 
 Examples:
   tmkms nitro start
