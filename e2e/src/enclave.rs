@@ -513,6 +513,21 @@ impl Enclave {
         command.output().context("cannot run push-config")
     }
 
+    /// Starts `nitro push-config --watch`, which pushes whenever the enclave has no configuration.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn watch(&self) -> Result<Process> {
+        let mut command = self.tool()?;
+        command.args(["nitro", "push-config", "-c"]).arg(self.config_file()).args([
+            "-i",
+            &self.parent_side(),
+            "--watch",
+        ]);
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        Process::spawn(&self.sandbox, &format!("{}-watch", self.name), command)
+    }
+
     /// Everything from nothing to sessions.
     ///
     /// # Errors

@@ -72,6 +72,10 @@ fn every_process_killed_and_restarted_one_after_another_and_the_chain_goes_on() 
             rig.enclave.start_kms_proxy()?;
             rig.grow(3)?;
             step("the KMS proxy");
+            rig.enclave.restart_kms(Duration::from_millis(pause))?;
+            rig.enclave.push()?;
+            rig.grow(3)?;
+            step("KMS");
             rig.chain.node(0).kill();
             wait();
             rig.chain.node(0).start()?;
@@ -100,6 +104,26 @@ fn the_same_configuration_pushed_again_refreshes_credentials_and_disturbs_nothin
         rig.enclave.push()?;
         ensure!(connects(rig)? == before, "the connections changed: {before} and {}", connects(rig)?);
         ensure!(rig.enclave.kms().requests().len() == decrypts, "keys were released again");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_enclave_that_is_restarted_with_nobody_there_signs_again_by_the_watch() -> Result<()> {
+    with_rig("enclave-watch", one(Transport::Unix), |rig| {
+        let mut watch = rig.enclave.watch()?;
+        for _ in 0..2 {
+            rig.enclave.enclave.as_mut().context("no enclave")?.kill();
+            sleep(Duration::from_secs(1));
+            rig.enclave.start_enclave()?;
+            rig.grow(5)?;
+        }
+        watch.check()?;
+        ensure!(
+            watch.terminate(Duration::from_secs(5))?.success(),
+            "the watch does not end well: {}",
+            watch.log_text()
+        );
         Ok(())
     })
 }
