@@ -140,8 +140,11 @@ impl<S: Store> Guard<S> {
         Ok(())
     }
 
-    /// What needs no record to be refused.
-    fn admit(&self, request: &Statement, extension: Option<&Extension>) -> Result<(), Refusal> {
+    /// Refuses what needs no record to be refused, at once and whatever the store's trouble. [`Guard::authorize`] begins with it.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; that there is none is no leave to sign anything.
+    pub fn admit(&self, request: &Statement, extension: Option<&Extension>) -> Result<(), Refusal> {
         if request.chain_id() != self.identity.chain_id.as_str() {
             return Err(Refusal::WrongChain {
                 expected: self.identity.chain_id.clone(),

@@ -223,7 +223,10 @@ impl Validator {
             self.note_store(&result);
             return result;
         };
-        let result = recover_in_time(&mut guard, begun, earlier)
+        let result = guard
+            .admit(request, extension)
+            .map_err(Denied::from)
+            .and_then(|()| recover_in_time(&mut guard, begun, earlier))
             .and_then(|()| guard.authorize(request.clone(), extension.cloned()));
         // Before the guard is free: of two results the later one counts.
         self.note_store(&result);

@@ -51,6 +51,8 @@ impl Enclave {
                 Ok(served) => next.begun.push(served),
                 Err(failure) => {
                     self.give_up(next.begun);
+                    // Nobody serves what was recovered for it.
+                    self.let_go();
                     return Err(failure);
                 }
             }

@@ -22,8 +22,9 @@ signs, or its reason with a remedy. Pushing again with the same file refreshes c
 
 The first push sets the control token, which later pushes, `logs` and `persist` must hold: it is made in --token-file.
 
-With --watch it stays: it pushes again when the enclave was restarted or serves another configuration, tries again after a failure, and \
-refreshes credentials before they expire. The file is read again only at SIGHUP, so that half an edit is never pushed. SIGTERM and SIGINT end it.
+With --watch it stays: it pushes again when the enclave was restarted, tries again after a failure, and refreshes \
+credentials before they expire. A configuration that somebody else pushed since is told and left alone. The file is read again only at \
+SIGHUP, and then pushed, so that half an edit never is. SIGTERM and SIGINT end it.
 
 Exits with 3 if the configuration is wrong (here, or by the policy in the image), with 4 or 5 if a record or a key is, else with 1.
 

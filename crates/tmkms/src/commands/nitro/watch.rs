@@ -34,8 +34,10 @@ pub(super) struct Watch<F> {
     is_reachable: bool,
     /// When a push may follow from what was seen alone: it cures neither a second pusher nor an unreadable status.
     not_again_before: Instant,
-    /// Whether this file was pushed by us, and taken.
+    /// Whether this file was pushed by us, and taken, in the enclave's present life.
     is_pushed: bool,
+    /// Whether somebody who holds the control token replaced it since: then it is theirs to push.
+    is_replaced: bool,
     /// When the pushed credentials expire, in seconds since 1970.
     expires_at: Option<i64>,
 }
@@ -54,6 +56,7 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
             is_reachable: true,
             not_again_before: now,
             is_pushed: false,
+            is_replaced: false,
             expires_at: None,
         })
     }
@@ -87,14 +90,15 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
         let needs_push = match status(client) {
             Ok(status) => {
                 self.note(&status);
+                self.note_replaced(&status);
                 // First, so that it is told; a fresh enclave waits, and so does one whose first push failed.
-                self.serves_another(&status) || is_due || status.phase == Phase::Waiting
+                !self.is_replaced && (self.serves_another(&status) || is_due || status.phase == Phase::Waiting)
             }
             // It greets: what it cannot tell, it may still take.
             Err(failure) => {
                 self.trouble(&failure);
                 let is_time = self.is_time_again(now);
-                is_due || is_time
+                !self.is_replaced && (is_due || is_time)
             }
         };
         if needs_push && self.not_before <= now {
@@ -117,27 +121,43 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
         let was_restarted = status.uptime_seconds < self.uptime;
         self.uptime = status.uptime_seconds;
         if was_restarted {
+            self.is_pushed = false;
             info!("the enclave was restarted, and is {}", asking::phase(status.phase));
         }
     }
 
-    /// Whether it serves another text than ours, and it is time to do something about it.
+    /// Ours was taken, and another one is served: whoever replaced it holds the control token and meant it. To push ours again could
+    /// bring back a chain that was taken out, and whose key by now signs elsewhere.
+    fn note_replaced(&mut self, status: &Status) {
+        let own = self.order.file.sha256();
+        let other = status.config_sha256.as_ref().filter(|found| **found != own && status.phase == Phase::Serving);
+        let was_replaced = self.is_replaced;
+        self.is_replaced = self.is_pushed && other.is_some();
+        if let Some(found) = other
+            && self.is_replaced
+            && !was_replaced
+        {
+            error!(
+                "somebody else pushed another configuration than {}: expected SHA-256 {own}, got {}; it is left alone, and its \
+                 credentials are not refreshed: send SIGHUP to push the file as it is now, or end this watch",
+                self.order.file.config.path.display(),
+                asking::plain(found)
+            );
+        }
+    }
+
+    /// Whether it serves another text than ours, though nobody could replace ours, and it is time to do something about it.
     fn serves_another(&mut self, status: &Status) -> bool {
         let own = self.order.file.sha256();
         let Some(found) = status.config_sha256.as_ref().filter(|found| **found != own) else { return false };
         if status.phase != Phase::Serving || !self.is_time_again(Instant::now()) {
             return false;
         }
-        let message = format!(
-            "the enclave serves another configuration than {}: expected SHA-256 {own}, got {}",
+        warn!(
+            "the enclave serves another configuration than {}: expected SHA-256 {own}, got {}; ours is pushed",
             self.order.file.config.path.display(),
             asking::plain(found)
         );
-        if self.is_pushed {
-            warn!("{message}; somebody else pushed it, and ours is pushed again");
-        } else {
-            warn!("{message}; ours is pushed");
-        }
         true
     }
 
@@ -190,7 +210,7 @@ impl<F: Fn() -> Result<Checked, Failure>> Watch<F> {
             Ok(file) => {
                 info!("SIGHUP: {} was read again, and is pushed", file.config.path.display());
                 self.order.file = file;
-                self.is_pushed = false;
+                (self.is_pushed, self.is_replaced) = (false, false);
                 self.not_again_before = Instant::now();
                 (self.due, self.not_before) = (Some(Instant::now()), Instant::now());
                 self.look();
