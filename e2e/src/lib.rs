@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod client;
+pub mod emulator;
 pub mod enclave;
 pub mod enclave_rig;
 pub mod http;
@@ -27,6 +28,7 @@ pub mod vote;
 
 pub use chain::{Chain, ChainSpec, Node};
 pub use client::{Answer, Client};
+pub use emulator::{Emulator, EmulatorSpec};
 pub use enclave::{Enclave, EnclaveChain};
 pub use enclave_rig::EnclaveRig;
 pub use line::{Line, Transport};
