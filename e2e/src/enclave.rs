@@ -1,13 +1,25 @@
-//! The signer in an emulated enclave, and everything around it as an operator would have it: `sim-enclave`, `nitro persist`, a `nitro proxy`
-//! for each node and one for KMS, a KMS that checks attestations. Where a real one has vsock, there are Unix sockets in Firecracker's convention.
+//! The signer in an enclave, and everything around it as an operator would have it: `nitro persist`, a `nitro proxy` for each node and one for
+//! KMS, a KMS that checks attestations. The enclave is a process (`sim-enclave`) or, emulated, the image in QEMU's nitro-enclave machine.
+//! Where a real one has vsock, there are Unix sockets in Firecracker's convention.
+mod config;
+mod emulated;
+mod policy;
+
+pub use emulated::{Built, Machine};
+pub use policy::key_policy;
+
+use crate::emulator::Emulator;
 use crate::signer::{Key, binary};
 use crate::tamper::Tamper;
 use crate::{Process, Sandbox, http, until};
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use config::write_chain;
+use emulated::Emulated;
+use image::Measurements;
+use policy::open_policy;
+use serde_json::Value;
 use sim::kms::{DEFAULT_REGION as REGION, Server, Settings};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +28,10 @@ use std::time::Duration;
 
 /// How long a push may take from the command's start to its end, failures included.
 const PUSH_LIMIT: Duration = Duration::from_secs(40);
+/// How long an emulated enclave may take to its control port, on a machine that does much else.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// The root of the development KMS, beside the measured policy.
+const KMS_ROOT: &str = "kms-root.pem";
 /// The account, the role of the parent and its credentials. TEST CREDENTIALS.
 const ACCOUNT: &str = "111122223333";
 const ROLE: &str = "arn:aws:iam::111122223333:role/validator";
@@ -74,7 +90,7 @@ struct Made {
     identity: String,
 }
 
-/// An emulated enclave and its parent.
+/// An enclave and its parent.
 pub struct Enclave {
     sandbox: Sandbox,
     name: String,
@@ -82,8 +98,10 @@ pub struct Enclave {
     /// None only while it is restarted.
     kms: Option<Server>,
     made: Vec<Made>,
-    /// `sim-enclave`.
+    /// `sim-enclave`, where the enclave is a process.
     pub enclave: Option<Process>,
+    /// The machine and its images, where the enclave is emulated.
+    emulated: Option<Emulated>,
     /// `nitro persist`.
     pub persist: Option<Process>,
     /// `nitro proxy` to KMS.
@@ -118,6 +136,7 @@ impl Enclave {
             kms,
             made: Vec::new(),
             enclave: None,
+            emulated: None,
             persist: None,
             kms_proxy: None,
             proxies: Vec::new(),
@@ -130,6 +149,21 @@ impl Enclave {
             enclave.add_chain(chain)?;
         }
         enclave.write_config()?;
+        Ok(enclave)
+    }
+
+    /// The same with an enclave that is an image in the emulator.
+    ///
+    /// # Errors
+    /// As [`Enclave::prepare`].
+    pub fn prepare_emulated(
+        sandbox: &Sandbox,
+        name: &str,
+        chains: Vec<EnclaveChain>,
+        machine: Machine,
+    ) -> Result<Self> {
+        let mut enclave = Self::prepare(sandbox, name, chains)?;
+        enclave.emulated = Some(Emulated::new(machine));
         Ok(enclave)
     }
 
@@ -209,6 +243,10 @@ impl Enclave {
         let fixed =
             [("enclave", &mut self.enclave), ("persist", &mut self.persist), ("kms proxy", &mut self.kms_proxy)];
         let mut all: Vec<_> = fixed.into_iter().filter_map(|(name, one)| Some((name, one.as_mut()?))).collect();
+        if let Some(emulator) = self.emulated.as_mut().and_then(|emulated| emulated.emulator.as_mut()) {
+            all.insert(0, ("vsock", &mut emulator.vsock));
+            all.insert(0, ("enclave", &mut emulator.machine));
+        }
         all.extend(self.proxies.iter_mut().map(|proxy| ("node proxy", proxy)));
         all.extend(self.metrics.iter_mut().map(|(metrics, _)| ("metrics", metrics)));
         all
@@ -235,10 +273,56 @@ impl Enclave {
         &self.folder
     }
 
-    /// The base path of the emulated vsock.
+    /// The base path of what stands for vsock.
     #[must_use]
     pub fn vsock(&self) -> PathBuf {
-        self.folder.join("v")
+        self.folder.join(self.emulated.as_ref().map_or("v".to_owned(), |emulated| emulated.machine.cid.to_string()))
+    }
+
+    /// What plays the parent's vsock port: the Unix socket where the parent listens.
+    #[must_use]
+    pub fn parent_port(&self, port: u32) -> PathBuf {
+        PathBuf::from(format!("{}_{port}", self.vsock().display()))
+    }
+
+    /// The parent's ports that something listens on: persist's, the KMS proxy's and the first node's.
+    #[must_use]
+    pub const fn parent_ports() -> [u32; 3] {
+        [STATE_PORT, KMS_PROXY_PORT, FIRST_NODE_PORT]
+    }
+
+    /// The emulator, where the enclave is emulated and was started.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn emulator(&mut self) -> Result<&mut Emulator> {
+        let emulated = self.emulated.as_mut().context("this enclave is a process")?;
+        emulated.emulator.as_mut().context("the emulator was not started")
+    }
+
+    /// The machine that the next start makes an image for and boots.
+    ///
+    /// # Errors
+    /// When the enclave is a process.
+    pub fn machine(&mut self) -> Result<&mut Machine> {
+        Ok(&mut self.emulated.as_mut().context("this enclave is a process")?.machine)
+    }
+
+    /// The image that was booted last.
+    ///
+    /// # Errors
+    /// When the enclave is a process or was not started.
+    pub fn image(&self) -> Result<&Built> {
+        let emulated = self.emulated.as_ref().context("this enclave is a process")?;
+        emulated.image.as_ref().context("no image was booted")
+    }
+
+    /// The power of the enclave is cut, whatever it is.
+    pub fn kill_enclave(&mut self) {
+        self.enclave = None;
+        if let Some(emulated) = &mut self.emulated {
+            emulated.emulator = None;
+        }
     }
 
     /// The KMS.
@@ -265,7 +349,11 @@ impl Enclave {
         if self.kms().address().port() == port { Ok(()) } else { self.start_kms_proxy() }
     }
 
+    /// Lets KMS believe the documents of this enclave's security module; QEMU's are not signed.
     fn trust_nsm(&self) -> Result<()> {
+        if self.emulated.is_some() {
+            bail!("the development KMS cannot accept unsigned documents yet");
+        }
         self.kms().trust_nsm_root(&sim::nsm::TestRoot::load_certificate(&self.folder.join("nsm"))?);
         Ok(())
     }
@@ -273,7 +361,10 @@ impl Enclave {
     /// What `-i` says.
     #[must_use]
     pub fn cid(&self) -> String {
-        format!("unix:{}", self.vsock().display())
+        match &self.emulated {
+            None => format!("unix:{}", self.vsock().display()),
+            Some(emulated) => format!("{}@{}", emulated.machine.cid, self.folder.display()),
+        }
     }
 
     /// Puts someone in the middle of every channel: "control", "state", "kms" and "node" (the first). To be called before
@@ -282,6 +373,7 @@ impl Enclave {
     /// # Errors
     /// When one cannot listen.
     pub fn tamper(&mut self) -> Result<()> {
+        ensure!(self.emulated.is_none(), "nobody can be in the middle of an emulated enclave's vsock");
         let (inner, outer) = (self.folder.join("v"), self.folder.join("w"));
         let beside = |base: &Path, port: u32| PathBuf::from(format!("{}_{port}", base.display()));
         for (name, port) in [("state", STATE_PORT), ("kms", KMS_PROXY_PORT), ("node", FIRST_NODE_PORT)] {
@@ -301,8 +393,7 @@ impl Enclave {
 
     /// The base path as the parent's processes see it.
     fn parent_side(&self) -> String {
-        let base = self.folder.join(if self.tampers.is_empty() { "v" } else { "w" });
-        format!("unix:{}", base.display())
+        if self.tampers.is_empty() { self.cid() } else { format!("unix:{}", self.folder.join("w").display()) }
     }
 
     fn tool(&self) -> Result<Command> {
@@ -381,23 +472,50 @@ impl Enclave {
     /// # Errors
     /// When it does not get there.
     pub fn start_enclave(&mut self) -> Result<()> {
-        let policy = self.folder.join("policy.toml");
-        let root = self.kms().ca_pem_path();
-        let text = format!(
-            "[kms.endpoint]\nhost = \"localhost\"\nregion = \"{REGION}\"\nroot = \"{}\"\n{}",
-            root.display(),
-            self.policy
-        );
-        fs::write(&policy, text)?;
-        self.enclave = None;
-        let (enclave, status) = self.new_enclave("enclave", &self.cid(), &self.parent_side())?;
-        self.enclave = Some(enclave);
+        self.kill_enclave();
+        let policy = self.write_policy()?;
+        let status = if self.emulated.is_some() {
+            self.boot(&policy)?
+        } else {
+            let (enclave, status) = self.new_enclave("enclave", &self.cid(), &self.parent_side())?;
+            self.enclave = Some(enclave);
+            status
+        };
         if self.pcr0.is_none() {
             let pcr0 = status["pcrs"]["0"].as_str().context("no PCR0 in the status")?.to_owned();
             self.trust_nsm()?;
             self.allow(&pcr0)?;
         }
         Ok(())
+    }
+
+    /// The measured policy: the development KMS, by the root beside it, and what a test adds.
+    fn write_policy(&self) -> Result<PathBuf> {
+        fs::copy(self.kms().ca_pem_path(), self.folder.join(KMS_ROOT))?;
+        let policy = self.folder.join("policy.toml");
+        let endpoint = format!("[kms.endpoint]\nhost = \"localhost\"\nregion = \"{REGION}\"\nroot = \"{KMS_ROOT}\"\n");
+        fs::write(&policy, endpoint + &self.policy)?;
+        Ok(policy)
+    }
+
+    /// Makes the image, boots it, and waits for its status, whose measurements have to be those that our own crate computes.
+    fn boot(&mut self, policy: &Path) -> Result<Value> {
+        let asked_at = self.parent_side();
+        let emulated = self.emulated.as_mut().context("this enclave is a process")?;
+        let built = emulated.build(policy)?;
+        let spec = emulated.spec(&built, &self.folder);
+        emulated.image = Some(built.clone());
+        emulated.emulator = Some(Emulator::start(&self.sandbox, &format!("{}-enclave", self.name), &spec)?);
+        let status = until("the emulated enclave's status", BOOT_LIMIT, || {
+            self.emulator()?.check()?;
+            Ok(self.status_of(&asked_at).ok())
+        })?;
+        let Measurements { pcr0, pcr1, pcr2, .. } = &built.measured;
+        for (number, expected) in [("0", pcr0), ("1", pcr1), ("2", pcr2)] {
+            let shown = &status["pcrs"][number];
+            ensure!(shown == expected.as_str(), "PCR{number}: the status shows {shown}, the image measures {expected}");
+        }
+        Ok(status)
     }
 
     fn new_enclave(&self, name: &str, parent: &str, asked_at: &str) -> Result<(Process, Value)> {
@@ -418,6 +536,7 @@ impl Enclave {
     /// # Errors
     /// When it does not get to where it waits for a configuration.
     pub fn twin(&self, index: usize) -> Result<(Process, String)> {
+        ensure!(self.emulated.is_none(), "an emulated enclave has no twin");
         let base = self.folder.join("x");
         let node = FIRST_NODE_PORT + u32::try_from(index)?;
         for (port, of) in [(STATE_PORT, STATE_PORT), (KMS_PROXY_PORT, KMS_PROXY_PORT), (node, node)] {
@@ -610,31 +729,6 @@ fn start_kms(folder: &Path, port: u16) -> Result<Server> {
     Ok(kms)
 }
 
-/// One chain's part of the configuration; every node takes the next port.
-fn write_chain(text: &mut String, made: &Made, port: &mut u32) {
-    let (id, arn) = (&made.chain.id, &made.arn);
-    let context = |purpose: &str| format!("encryption_context = {{ chain = \"{id}\", purpose = \"{purpose}\" }}");
-    let (ciphertext, identity, consensus) = (&made.ciphertext, &made.identity, context("consensus"));
-    let _ = write!(
-        text,
-        "[[chain]]\nid = \"{id}\"\nkey_format = {{ type = \"hex\" }}\nstate_vsock_port = {STATE_PORT}\n\n\
-         [[providers.softsign]]\nchain_ids = [\"{id}\"]\nkey_type = \"consensus\"\nencrypted_key_b64 = \"{ciphertext}\"\n\
-         aws_region = \"{REGION}\"\nkms_key_arn = \"{arn}\"\n{consensus}\n\n"
-    );
-    for node in &made.chain.nodes {
-        let _ = write!(text, "[[validator]]\nchain_id = \"{id}\"\naddr = {{ port = {port} }}\nreconnect = true\n");
-        if node.starts_with("tcp://") {
-            let context = context("identity");
-            let _ = write!(
-                text,
-                "secret_connection = true\nidentity_key_b64 = \"{identity}\"\naws_region = \"{REGION}\"\nkms_key_arn = \"{arn}\"\n{context}\n"
-            );
-        }
-        text.push('\n');
-        *port += 1;
-    }
-}
-
 /// What a command said on both streams.
 #[must_use]
 pub fn said(output: &Output) -> String {
@@ -644,32 +738,4 @@ pub fn said(output: &Output) -> String {
 fn base64(bytes: &[u8]) -> String {
     use base64ct::Encoding;
     base64ct::Base64::encode_string(bytes)
-}
-
-/// Before the measurement is known: nobody may decrypt.
-fn open_policy() -> String {
-    json!({"Version": "2012-10-17", "Statement": [administration()]}).to_string()
-}
-
-fn administration() -> Value {
-    let root = format!("arn:aws:iam::{ACCOUNT}:root");
-    let actions = ["kms:CreateKey", "kms:DescribeKey", "kms:Encrypt", "kms:GetKeyPolicy", "kms:PutKeyPolicy"];
-    json!({"Sid": "administration", "Effect": "Allow", "Principal": {"AWS": root}, "Action": actions, "Resource": "*"})
-}
-
-/// The policy of docs/operations-nitro.md: released to that measurement, denied to everything else.
-#[must_use]
-pub fn key_policy(pcr0: &str) -> String {
-    let image = json!({"kms:RecipientAttestation:ImageSha384": pcr0});
-    let others = ["kms:Decrypt", "kms:GenerateDataKey*"];
-    let outright = ["kms:ReEncrypt*", "kms:CreateGrant", "kms:ReplicateKey"];
-    json!({"Version": "2012-10-17", "Statement": [
-        administration(),
-        {"Sid": "release", "Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:Decrypt", "Resource": "*",
-         "Condition": {"StringEqualsIgnoreCase": image}},
-        {"Sid": "nobody-else", "Effect": "Deny", "Principal": "*", "Action": others, "Resource": "*",
-         "Condition": {"StringNotEqualsIgnoreCase": image}},
-        {"Sid": "never", "Effect": "Deny", "Principal": "*", "Action": outright, "Resource": "*"},
-    ]})
-    .to_string()
 }
