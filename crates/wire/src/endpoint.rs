@@ -2,7 +2,8 @@
 //!
 //! In that convention an enclave has one base path `U`. A connection that the enclave makes to the parent's port `P`
 //! arrives at the Unix socket `U_P`; the parent reaches the enclave's port `P` by connecting to `U` and sending
-//! `CONNECT P\n`, which is answered by `OK <number>\n`.
+//! `CONNECT P\n`, which is answered by `OK <number>\n`. `vhost-device-vsock` gives an emulated Nitro Enclave such sockets; where each
+//! has `FOLDER/CID` for a base path, `CID@FOLDER` names it.
 mod listener;
 mod unix;
 mod vsock;
@@ -50,7 +51,14 @@ pub enum Enclave {
         /// The enclave's context id, as `nitro-cli describe-enclaves` shows it.
         cid: u32,
     },
-    /// An emulated enclave: `unix:PATH`.
+    /// An emulated enclave by its CID: `CID@FOLDER`, where its sockets are. Its base path is `FOLDER/CID`.
+    Emulated {
+        /// Its context id, which is also its sockets' name.
+        cid: u32,
+        /// The folder, as it was written; a relative one is meant from where the program runs.
+        folder: PathBuf,
+    },
+    /// A process that plays the enclave, or an emulated one by its base path: `unix:PATH`.
     Unix {
         /// `U`.
         base: PathBuf,
@@ -85,9 +93,15 @@ impl Enclave {
     pub fn connect(&self, port: u32, limit: Duration) -> io::Result<Stream> {
         match self {
             Self::Vsock { cid } => vsock::connect(*cid, port, limit),
+            Self::Emulated { cid, folder } => unix::connect_through(&emulated_base(*cid, folder), port, limit),
             Self::Unix { base } => unix::connect_through(base, port, limit),
         }
     }
+}
+
+/// `FOLDER/CID`.
+fn emulated_base(cid: u32, folder: &Path) -> PathBuf {
+    folder.join(cid.to_string())
 }
 
 /// When a limit is over. No limit is longer than a day, so that the sum exists.
@@ -122,14 +136,34 @@ impl FromStr for Enclave {
         if let Some(base) = base(text)? {
             return Ok(Self::Unix { base });
         }
-        let cid = number(text, "an enclave's CID (see `nitro-cli describe-enclaves`)")?;
-        match not_an_enclave(cid) {
-            None => Ok(Self::Vsock { cid }),
-            Some(reason) => Err(InvalidEndpoint(format!(
-                "CID {cid} is {reason}: expected an enclave's CID, 4 or higher (see `nitro-cli describe-enclaves`)"
-            ))),
+        // The first @: a folder's name may have more of them.
+        match text.split_once('@') {
+            None => Ok(Self::Vsock { cid: enclave_cid(text)? }),
+            Some((cid, folder)) => emulated(enclave_cid(cid)?, folder),
         }
     }
+}
+
+fn enclave_cid(text: &str) -> Result<u32, InvalidEndpoint> {
+    let expected = "an enclave's CID (see `nitro-cli describe-enclaves`), or CID@FOLDER of an emulated one";
+    let cid = number(text, expected)?;
+    match not_an_enclave(cid) {
+        None => Ok(cid),
+        Some(reason) => Err(InvalidEndpoint(format!(
+            "CID {cid} is {reason}: expected an enclave's CID, 4 or higher (see `nitro-cli describe-enclaves`)"
+        ))),
+    }
+}
+
+fn emulated(cid: u32, folder: &str) -> Result<Enclave, InvalidEndpoint> {
+    if folder.is_empty() || folder.contains('\0') {
+        let text = format!("expected the folder of the emulated enclave's sockets after {cid}@, got {folder:?}");
+        return Err(InvalidEndpoint(text));
+    }
+    let folder = PathBuf::from(folder);
+    let base = emulated_base(cid, &folder);
+    check_length(&base, &format!("the socket {} of {cid}@{}", base.display(), folder.display()))?;
+    Ok(Enclave::Emulated { cid, folder })
 }
 
 impl FromStr for Parent {
@@ -174,19 +208,24 @@ fn base(text: &str) -> Result<Option<PathBuf>, InvalidEndpoint> {
         return Err(InvalidEndpoint(format!("expected a path after unix:, got {path:?}")));
     }
     let base = PathBuf::from(path);
+    check_length(&base, &format!("the path of unix:{path}"))?;
+    Ok(Some(base))
+}
+
+fn check_length(base: &Path, what: &str) -> Result<(), InvalidEndpoint> {
     let length = base.as_os_str().as_bytes().len();
     if length > MAX_BASE_BYTES {
-        let text =
-            format!("the path of unix:{path} is too long: expected at most {MAX_BASE_BYTES} bytes, got {length}");
+        let text = format!("{what} is too long: expected at most {MAX_BASE_BYTES} bytes, got {length}");
         return Err(InvalidEndpoint(text));
     }
-    Ok(Some(base))
+    Ok(())
 }
 
 impl fmt::Display for Enclave {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vsock { cid } => cid.fmt(f),
+            Self::Emulated { cid, folder } => write!(f, "{cid}@{}", folder.display()),
             Self::Unix { base } => write!(f, "unix:{}", base.display()),
         }
     }
@@ -207,7 +246,18 @@ mod tests {
 
     #[test]
     fn enclaves_and_parents_are_read_as_they_are_written() {
-        for text in ["16", "4", "4294967294", "unix:/run/enclave", "unix:relative"] {
+        let enclaves = [
+            "16",
+            "4",
+            "4294967294",
+            "unix:/run/enclave",
+            "unix:relative",
+            "16@/run/vm",
+            "4@relative/../x",
+            "16@a@b",
+            "5@.",
+        ];
+        for text in enclaves {
             assert_eq!(text.parse::<Enclave>().unwrap().to_string(), text);
         }
         for text in ["3", "2", "unix:/run/enclave"] {
@@ -227,6 +277,29 @@ mod tests {
         for text in ["0", "1", "4294967295"] {
             assert!(text.parse::<Parent>().is_err(), "{text}");
         }
+        // An emulated one has no other CIDs.
+        let error = "3@/run/vm".parse::<Enclave>().unwrap_err().to_string();
+        assert!(error.contains("CID 3 is the parent's own"), "{error}");
+    }
+
+    #[test]
+    fn an_emulated_enclave_is_a_cid_and_the_folder_of_its_sockets() {
+        let folder = PathBuf::from("/run/vm");
+        assert_eq!(emulated_base(16, &folder), PathBuf::from("/run/vm/16"));
+        assert_eq!("16@/run/vm".parse(), Ok(Enclave::Emulated { cid: 16, folder }));
+        assert_eq!("016@x".parse(), Ok(Enclave::Emulated { cid: 16, folder: "x".into() }));
+        let error = "16@".parse::<Enclave>().unwrap_err().to_string();
+        assert!(error.contains("expected the folder of the emulated enclave's sockets after 16@"), "{error}");
+        for text in ["@/run/vm", "x@/run/vm", "-16@/run/vm", "16 @/run/vm", "16@a\0b", "4294967296@/run/vm"] {
+            assert!(text.parse::<Enclave>().is_err(), "{text:?}");
+        }
+        // `FOLDER/16` may have 96 bytes.
+        let longest = format!("16@/{}", "x".repeat(92));
+        assert!(longest.parse::<Enclave>().is_ok());
+        let error = format!("{longest}x").parse::<Enclave>().unwrap_err().to_string();
+        assert!(error.contains("at most 96 bytes, got 97"), "{error}");
+        // The other side has no such form: the parent is not emulated.
+        assert!("3@/run/vm".parse::<Parent>().is_err());
     }
 
     #[test]

@@ -251,3 +251,19 @@ fn a_vsock_port_is_listened_on_once_where_the_kernel_has_vsock() {
     stopper.stop();
     assert!(waiting.join().unwrap());
 }
+
+#[test]
+fn an_emulated_enclave_and_its_base_path_are_the_same_sockets() {
+    let folder = Folder::new();
+    let emulated = Enclave::Emulated { cid: 16, folder: folder.0.clone() };
+    let inside = Parent::Unix { base: folder.0.join("16") };
+    let listener = Listener::on_parent(Some(&emulated), 5555).unwrap();
+    let there = inside.connect(5555, LIMIT).unwrap();
+    talk(&there, &listener.accept().unwrap());
+    assert!(folder.0.join("16_5555").exists());
+
+    let listener = Listener::in_enclave(&inside, 5050).unwrap();
+    let parent = thread::spawn(move || emulated.connect(5050, LIMIT).unwrap());
+    let here = listener.accept().unwrap();
+    talk(&parent.join().unwrap(), &here);
+}

@@ -1,10 +1,11 @@
 //! Listening: who may connect, and how waiting ends.
-use super::{Enclave, Parent, Stream, not_an_enclave, unix, vsock};
+use super::{Enclave, Parent, Stream, emulated_base, not_an_enclave, unix, vsock};
 use log::debug;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -96,11 +97,14 @@ impl Listener {
         match only {
             None => Self::on_vsock(port, Peers::AnyEnclave),
             Some(Enclave::Vsock { cid }) => Self::on_vsock(port, Peers::Only(*cid)),
-            Some(Enclave::Unix { base }) => {
-                let (socket, place) = unix::listen(&unix::port_path(base, port))?;
-                Self::over(socket, Kind::Port { _place: place })
-            }
+            Some(Enclave::Emulated { cid, folder }) => Self::on_unix(&emulated_base(*cid, folder), port),
+            Some(Enclave::Unix { base }) => Self::on_unix(base, port),
         }
+    }
+
+    fn on_unix(base: &Path, port: u32) -> io::Result<Self> {
+        let (socket, place) = unix::listen(&unix::port_path(base, port))?;
+        Self::over(socket, Kind::Port { _place: place })
     }
 
     fn on_vsock(port: u32, peers: Peers) -> io::Result<Self> {
