@@ -1,7 +1,10 @@
-//! One door for people: `cargo xtask demo | test | soak | fuzz | bench | nodes | sim`.
+//! One door for people: `cargo xtask demo | image | test | soak | fuzz | bench | nodes | sim`.
 mod bench;
+mod debian;
 mod demo;
+mod emulated;
 mod fuzz;
+mod image;
 mod nodes;
 mod sim;
 mod soak;
@@ -23,6 +26,8 @@ struct Args {
 enum Task {
     /// Run a real chain (CometBFT v0.38) with this signer, live in the terminal
     Demo(demo::Args),
+    /// Build the enclave image: kernel, static program, EIF, bill of materials, record; verify somebody else's
+    Image(image::Args),
     /// Run every test: units, properties, real nodes of every line, differential tests, short fuzzing
     Test(test::Args),
     /// Run the fuzz targets for a given time each
@@ -40,6 +45,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Demo(args) => demo::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Soak(args) => soak::run(&args),
