@@ -45,10 +45,16 @@ struct Kms {
     /// A root certificate (PEM or DER) whose attestation documents are believed; without one, none is
     #[arg(long = "nsm-root", value_name = "FILE")]
     nsm_roots: Vec<PathBuf>,
+    /// Believe the documents of QEMU's emulated enclaves, which nobody signed: anyone can claim any measurement
+    #[arg(long)]
+    accept_unsigned_documents: bool,
     /// Don't tell each request on standard error
     #[arg(long)]
     quiet: bool,
 }
+
+const UNSIGNED: &str = "WARNING: this KMS believes attestation documents that NOBODY SIGNED (--accept-unsigned-documents), as QEMU's emulated enclaves make them.
+WARNING: whoever can call it can claim any measurement. Never put a key here that signs for anything.";
 
 fn main() -> ExitCode {
     let Part::Kms(args) = Program::parse().part;
@@ -79,6 +85,10 @@ fn run(args: &Kms) -> Result<()> {
     let server = Server::start(&settings)?;
     for path in &args.nsm_roots {
         server.trust_nsm_root(&certificate(path)?);
+    }
+    if args.accept_unsigned_documents {
+        server.accept_unsigned_documents();
+        eprintln!("{UNSIGNED}");
     }
     println!("{}", welcome(&server, &principals)?);
     signals.forever().next();

@@ -43,8 +43,15 @@ impl Verifier for Documents {
             Ok(verified) => return Ok(evidence(&verified)),
             Err(reason) => reason,
         };
-        let also = self.also.read().unwrap_or_else(PoisonError::into_inner);
-        also.iter().find_map(|verifier| verifier(document, now).ok()).ok_or(reason)
+        // Each one's reason: which of them was meant cannot be known.
+        let mut reasons = vec![reason];
+        for verifier in self.also.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            match verifier(document, now) {
+                Ok(evidence) => return Ok(evidence),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Err(reasons.join("; "))
     }
 }
 

@@ -17,6 +17,7 @@ mod server;
 mod service;
 mod sigv4;
 mod tls;
+mod unsigned;
 
 pub use cms::Form;
 pub use faults::{Fault, Faults};

@@ -39,6 +39,11 @@ impl Fields<'_> {
         Ok(cbor(|e| e.array(4)?.bytes(PROTECTED)?.map(0)?.bytes(&payload)?.bytes(&signature)))
     }
 
+    /// The payload alone.
+    pub fn payload_bytes(&self) -> Vec<u8> {
+        cbor(|e| self.payload(e))
+    }
+
     fn payload<'e>(&self, e: &'e mut Encoder<Vec<u8>>) -> Written<'e> {
         e.map(9)?.str("module_id")?.str(self.module_id)?.str("digest")?.str("SHA384")?;
         e.str("timestamp")?.u64(self.timestamp_ms)?.str("pcrs")?.map(count(self.pcrs.len()))?;
