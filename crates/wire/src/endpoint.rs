@@ -104,6 +104,13 @@ fn emulated_base(cid: u32, folder: &Path) -> PathBuf {
     folder.join(cid.to_string())
 }
 
+/// Whose vsock connection this is, by the kernel's word. None where there are Unix sockets: an emulated enclave has no CID that a
+/// connection would tell.
+#[must_use]
+pub fn peer_cid(stream: &Stream) -> Option<u32> {
+    vsock::peer(stream)
+}
+
 /// When a limit is over. No limit is longer than a day, so that the sum exists.
 fn deadline(limit: Duration) -> Instant {
     Instant::now() + limit.min(Duration::from_hours(24))

@@ -156,7 +156,7 @@ impl Shared {
         // Until this ends, no other file is chosen for the key.
         let opening = self.memory.begin(identity, until)?;
         let slot = self.slot_for(self.places.find(identity)?);
-        let claim = Claim { identity, life, stream, hand_over, until };
+        let claim = Claim { identity, life, stream, cid: wire::endpoint::peer_cid(stream), hand_over, until };
         if let Some(other) = opening.held_besides(&slot) {
             other.give_up(&claim)?;
         }

@@ -39,7 +39,18 @@ struct Holder {
     life: Life,
     identity: Identity,
     stream: Arc<UnixStream>,
+    /// Whose vsock connection it is; none over Unix sockets.
+    cid: Option<u32>,
     since: SystemTime,
+}
+
+impl Holder {
+    /// Whether it is of a life that is over: a CID is one machine's at a time, and an enclave has one life, so another life of that
+    /// CID is the next one. When an enclave is cut off, nothing tells the parent's kernel: its connection stays open for ever, and would
+    /// keep the next enclave out until a person restarts this.
+    fn is_over(&self, claim: &Claim) -> bool {
+        self.life != claim.life && self.cid.is_some() && self.cid == claim.cid
+    }
 }
 
 /// A connection's right to a record, until a later opening takes it.
@@ -54,6 +65,8 @@ pub(super) struct Claim<'a> {
     pub(super) identity: &'a Identity,
     pub(super) life: Life,
     pub(super) stream: &'a Arc<UnixStream>,
+    /// Whose vsock connection it is.
+    pub(super) cid: Option<u32>,
     /// By when a holder of another life has to be gone.
     pub(super) hand_over: Instant,
     /// By when the file has to be free of what is being done to it.
@@ -118,6 +131,7 @@ impl Slot {
             life: claim.life,
             identity: claim.identity.clone(),
             stream: Arc::clone(claim.stream),
+            cid: claim.cid,
             since: SystemTime::now(),
         };
         if let Some(older) = state.holder.replace(holder)
@@ -144,6 +158,7 @@ impl Slot {
     /// The lock, once no other life's connection holds the record.
     fn free_for(&self, claim: &Claim) -> Result<MutexGuard<'_, State>, StoreError> {
         let mut state = self.lock_until(claim.until)?;
+        let mut hung_up = false;
         loop {
             if claim.is_abandoned() {
                 let detail = format!("state file {}: not opened: who wanted it has hung up", self.path.display());
@@ -152,6 +167,12 @@ impl Slot {
             let Some(holder) = &state.holder else { return Ok(state) };
             if holder.life == claim.life && holder.identity == *claim.identity {
                 return Ok(state);
+            }
+            if holder.is_over(claim) && !std::mem::replace(&mut hung_up, true) {
+                let chain = claim.identity.chain_id.as_str();
+                log::warn!(chain = chain; "the enclave was replaced by another one of its CID: its connection is left over, and is closed");
+                // Its own thread sees that, and lets go of the record.
+                let _ = holder.stream.shutdown(Shutdown::Both);
             }
             let left = claim.hand_over.saturating_duration_since(Instant::now());
             // The same enclave may just have let go of another key: its connection's end is on its way.

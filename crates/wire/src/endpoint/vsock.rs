@@ -72,8 +72,11 @@ pub(super) fn connect(cid: u32, port: u32, limit: Duration) -> io::Result<Stream
 /// The system's errors of a connect in words, where its own ("no such device") would lead astray.
 fn reached_nobody(error: &io::Error, cid: u32, port: u32) -> Option<io::Error> {
     let (kind, text) = match Errno::from_io_error(error)? {
+        // The kernel's answer to both (`virtio_transport_recv_listen` resets where the queue is full).
         Errno::CONNRESET => {
-            (io::ErrorKind::ConnectionRefused, format!("nobody listens on vsock port {port} of CID {cid}"))
+            let text =
+                format!("nobody listens on vsock port {port} of CID {cid}, or too many wait there to be accepted");
+            (io::ErrorKind::ConnectionRefused, text)
         }
         Errno::NODEV => (io::ErrorKind::AddrNotAvailable, format!("there is no way to CID {cid} from this machine")),
         _ => return None,
@@ -131,6 +134,11 @@ fn named(error: Errno, port: u32) -> io::Error {
 pub(super) fn accept(listener: &OwnedFd) -> io::Result<(Stream, Option<u32>)> {
     let (socket, address) = net::acceptfrom_with(listener, SocketFlags::CLOEXEC)?;
     Ok((socket.into(), address.as_ref().and_then(cid_of)))
+}
+
+/// Whose connection it is; none if it is no vsock connection.
+pub(super) fn peer(stream: &Stream) -> Option<u32> {
+    net::getpeername(stream).ok().flatten().as_ref().and_then(cid_of)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn slot(name: &str) -> (PathBuf, Arc<Slot>) {
 
 fn claim<'a>(identity: &'a Identity, stream: &'a Arc<UnixStream>, wait: Duration) -> Claim<'a> {
     let until = Instant::now() + wait;
-    Claim { identity, life: [1; 16], stream, hand_over: until, until }
+    Claim { identity, life: [1; 16], stream, cid: None, hand_over: until, until }
 }
 
 fn end(folder: &Path) {
@@ -88,4 +88,33 @@ fn openings_of_one_key_wait_for_each_other_and_not_for_ever() {
         waiting.join().unwrap().unwrap();
     });
     drop(memory.begin(&identity, long).unwrap());
+}
+
+/// What the connection's thread does: it reads until the end, and lets go of the record.
+fn held_until_the_end(lease: Lease, stream: Arc<UnixStream>) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut byte = [0];
+        assert_eq!(std::io::Read::read(&mut &*stream, &mut byte).unwrap(), 0);
+        drop(lease);
+    })
+}
+
+#[test]
+fn a_connection_that_a_dead_enclave_left_gives_way_to_the_next_life_of_its_cid_and_to_no_other() {
+    let (folder, slot) = slot("over");
+    let identity = identity();
+    let ((first, _peer), (second, _second_peer)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    let (first, second) = (Arc::new(first), Arc::new(second));
+    let claim = |stream, life, cid| Claim { life: [life; 16], cid, ..claim(&identity, stream, Duration::from_secs(5)) };
+    let (lease, _) = slot.open(&claim(&first, 1, Some(16))).unwrap();
+    let thread = held_until_the_end(lease, Arc::clone(&first));
+    for other in [Some(17), None] {
+        let soon = Claim { hand_over: Instant::now(), ..claim(&second, 2, other) };
+        let error = slot.open(&soon).err().unwrap();
+        assert!(error.trouble == Trouble::Superseded && error.detail.contains("another enclave holds"), "{error}");
+    }
+    let (lease, _) = slot.open(&claim(&second, 2, Some(16))).unwrap();
+    thread.join().unwrap();
+    assert_eq!(lease.recover().unwrap(), Record::never_signed());
+    end(&folder);
 }
