@@ -18,6 +18,7 @@ mod docker;
 mod eif;
 mod error;
 mod files;
+mod kernel;
 mod layout;
 mod measure;
 mod signature;
@@ -29,6 +30,7 @@ pub use docker::{DOCKERFILE, docker_context, docker_layout, docker_root, docker_
 pub use eif::{Eif, MAX_EIF_BYTES, MAX_SECTIONS};
 pub use error::{Error, Malformed, Result};
 pub use files::{add_files, policy_files};
+pub use kernel::check_kernel;
 pub use layout::{app_ramdisk, boot_ramdisk};
 pub use measure::{Measurements, measure};
 pub use signature::Signature;

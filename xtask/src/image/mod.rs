@@ -1,0 +1,214 @@
+//! `cargo xtask image`: the enclave image, from this source to its measurements, the same bytes wherever and by whomever it
+//! is built (docs/reproducible.md).
+mod binary;
+mod compose;
+pub mod kernel;
+mod record;
+mod sbom;
+mod tool;
+mod toolchain;
+mod twice;
+mod verify;
+
+use crate::step;
+use ::image::{Eif, Measurements, Parts, Signing};
+use anyhow::{Context, Result, ensure};
+use binary::{Binary, Build};
+use kernel::Kernel;
+use std::path::{Path, PathBuf};
+
+/// What an image should not exceed: it must fit four times into the enclave's memory.
+const GOAL_BYTES: usize = 8 << 20;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    chosen: compose::Chosen,
+    /// A certificate in PEM: sign the image with it
+    #[arg(long, requires = "sign_key")]
+    sign_cert: Option<PathBuf>,
+    /// Its private key in PEM, or the ARN of a KMS key
+    #[arg(long, requires = "sign_cert")]
+    sign_key: Option<PathBuf>,
+    /// Where the image and what describes it go [default: target/image]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Build kernel and program anew, compare with these measurements, and name the first difference
+    #[arg(long, value_name = "measurements.json", conflicts_with = "twice")]
+    verify: Option<PathBuf>,
+    /// Build from two clones in different folders, by different users, and compare the bytes
+    #[arg(long, conflicts_with_all = ["sign_cert", "sign_key", "out"])]
+    twice: bool,
+}
+
+/// What every image is made of, built and up to date.
+#[derive(Debug)]
+pub struct Ready {
+    /// `target/image/tmkms`: the static binary that an image boots.
+    pub binary: PathBuf,
+    /// `target/image/bzImage`.
+    pub kernel: PathBuf,
+    /// `.cache/tools/bin/eif`, which writes images.
+    pub tool: PathBuf,
+}
+
+/// The folder of what `cargo xtask image` makes.
+pub fn folder() -> PathBuf {
+    step::root().join("target/image")
+}
+
+/// Kernel, program and tool, built where they are missing or out of date; cheap where nothing changed.
+pub fn ensure() -> Result<Ready> {
+    let (ready, ..) = prepare()?;
+    Ok(ready)
+}
+
+fn prepare() -> Result<(Ready, Kernel, Binary)> {
+    let tool = tool::ensure()?;
+    let kernel = kernel::ensure()?;
+    let binary = Build::of_checkout()?.run()?;
+    let folder = folder();
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let ready = Ready { binary: folder.join("tmkms"), kernel: folder.join("bzImage"), tool };
+    copy(&binary.path, &ready.binary)?;
+    copy(&kernel.image, &ready.kernel)?;
+    copy(&kernel.config, &folder.join("kernel.config"))?;
+    Ok((ready, kernel, binary))
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    match &args.verify {
+        Some(measurements) => verify::run(args, measurements),
+        None if args.twice => twice::run(args),
+        None => make(args),
+    }
+}
+
+fn make(args: &Args) -> Result<()> {
+    args.chosen.check()?;
+    let (ready, kernel, binary) = prepare()?;
+    let out = args.out.clone().unwrap_or_else(folder);
+    let made = Made::write(args, &ready.tool, &kernel, &binary, &out)?;
+    made.describe(&kernel, &binary)?;
+    made.show();
+    docker_context(args, &binary, &out.join("docker"))?;
+    Ok(())
+}
+
+/// The folder in which docker builds the same program and files into an image of its own (docs/docker.md).
+fn docker_context(args: &Args, binary: &Binary, folder: &Path) -> Result<()> {
+    let program = std::fs::read(&binary.path).with_context(|| format!("cannot read {}", binary.path.display()))?;
+    let dockerfile = ::image::dockerfile(&args.chosen.command());
+    match ::image::docker_context(folder, &dockerfile, &program, &args.chosen.files()?) {
+        Ok(()) => println!("    {}: the folder for `nitro-cli build-enclave --docker-dir`", folder.display()),
+        // An image of our own has room where a Docker image has none.
+        Err(::image::Error::Input(reason)) => println!("note: no folder for docker is made: {reason}"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+impl Args {
+    fn signing(&self) -> Option<Signing> {
+        let pair = self.sign_cert.clone().zip(self.sign_key.clone());
+        pair.map(|(certificate, key)| Signing { certificate, key })
+    }
+}
+
+/// An image that was written and read back.
+struct Made {
+    folder: PathBuf,
+    parts: Parts,
+    measurements: Measurements,
+    eif_bytes: usize,
+    own_layout: bool,
+}
+
+impl Made {
+    fn write(args: &Args, tool: &Path, kernel: &Kernel, binary: &Binary, out: &Path) -> Result<Self> {
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        let parts = args.chosen.parts(&kernel.image, &binary.path)?;
+        let file = out.join("tmkms.eif");
+        let measurements = ::image::write(tool, &parts, args.signing().as_ref(), &file)?;
+        write(&out.join("measurements.json"), measurements.to_json().as_bytes())?;
+        let eif_bytes = usize::try_from(std::fs::metadata(&file)?.len())?;
+        Ok(Self { folder: out.to_owned(), parts, measurements, eif_bytes, own_layout: args.chosen.has_own_layout() })
+    }
+
+    /// The bill of materials and the record of this build, beside the image.
+    fn describe(&self, kernel: &Kernel, binary: &Binary) -> Result<()> {
+        let sbom = sbom::text(kernel, binary)?;
+        write(&self.folder.join("sbom.json"), sbom.as_bytes())?;
+        let record = record::text(self, kernel, binary, &sbom)?;
+        write(&self.folder.join("build.json"), record.as_bytes())
+    }
+
+    fn show(&self) {
+        println!("\n==> {}", self.folder.join("tmkms.eif").display());
+        let Parts { kernel, cmdline, ramdisks } = &self.parts;
+        let mut sizes = vec![("kernel".to_owned(), kernel.len()), ("command line".to_owned(), cmdline.len())];
+        sizes.extend(ramdisks.iter().enumerate().map(|(index, ramdisk)| {
+            let name = if index == 0 { "boot ramdisk".to_owned() } else { format!("application ramdisk {index}") };
+            (name, ramdisk.len())
+        }));
+        sizes.push(("image".to_owned(), self.eif_bytes));
+        sizes.iter().for_each(|(name, bytes)| println!("    {name:<22} {bytes:>9} bytes"));
+        self.measurements.registers().for_each(|(name, value)| println!("    {name}  {value}"));
+        if self.eif_bytes > GOAL_BYTES {
+            println!(
+                "warning: the image has {} bytes, more than the {GOAL_BYTES} that are this project's goal: an enclave needs \
+                 at least four times its image's size in memory",
+                self.eif_bytes
+            );
+        }
+        if !self.own_layout {
+            println!(
+                "note: the boot files are those that were given, so PCR1 is of them; the program is in PCR2, with your files"
+            );
+        }
+    }
+}
+
+/// Reads an image's file.
+fn read_eif(path: &Path) -> Result<Eif> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Eif::read(&bytes).with_context(|| path.display().to_string())
+}
+
+/// Copies it unless the same is there: what depends on its time is then not made again.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if std::fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let new = with_suffix(to, "new");
+    std::fs::copy(from, &new).with_context(|| format!("cannot write {}", new.display()))?;
+    std::fs::rename(&new, to).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// Writes a whole file or none.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = with_suffix(path, "new");
+    std::fs::write(&new, bytes).with_context(|| format!("cannot write {}", new.display()))?;
+    std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+/// What a command prints, trimmed.
+fn output(command: &mut std::process::Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    ensure!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
