@@ -9,7 +9,7 @@
 mod context;
 mod root;
 
-pub use context::{DOCKERFILE, docker_context};
+pub use context::{DOCKERFILE, docker_context, dockerfile};
 pub use root::docker_root;
 
 use crate::cpio::{Node, archive, check_name};

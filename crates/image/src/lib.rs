@@ -26,7 +26,7 @@ mod signature;
 pub use build::{Signing, write};
 pub use cpio::{MAX_ARCHIVE_BYTES, Node, archive, entries};
 pub use diff::{Difference, difference};
-pub use docker::{DOCKERFILE, docker_context, docker_layout, docker_root, docker_rootfs};
+pub use docker::{DOCKERFILE, docker_context, docker_layout, docker_root, docker_rootfs, dockerfile};
 pub use eif::{Eif, MAX_EIF_BYTES, MAX_SECTIONS};
 pub use error::{Error, Malformed, Result};
 pub use files::{add_files, policy_files};

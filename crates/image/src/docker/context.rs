@@ -13,6 +13,17 @@ pub const DOCKERFILE: &str = include_str!("../../../../Dockerfile");
 
 const FILES: &str = "files";
 
+/// The Dockerfile with another command, such as `/tmkms nitro start -p 6000 -v`.
+#[must_use]
+pub fn dockerfile(cmd: &[String]) -> String {
+    let words: Vec<_> = cmd.iter().map(|word| serde_json::Value::from(word.as_str()).to_string()).collect();
+    let lines = DOCKERFILE.lines().map(|line| match line.strip_prefix("CMD ") {
+        Some(_) => format!("CMD [{}]\n", words.join(", ")),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
 /// Makes the folder in which `nitro-cli build-enclave --docker-dir ./` works: `Dockerfile`, `tmkms` and `files/`, made anew with just
 /// these files (by their paths in the image, readable for root only). Permissions and times are always the same: LinuxKit
 /// puts them into the ramdisk as they are, and so into the measurements. Anything else in the folder stays.
@@ -144,6 +155,15 @@ mod tests {
             assert!(docker_context(&folder, DOCKERFILE, b"", &files).is_err(), "{path}");
         }
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn another_command_takes_the_place_of_the_dockerfile_s_and_nothing_else_changes() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(dockerfile(&words("/tmkms nitro start")), DOCKERFILE);
+        let other = dockerfile(&words("/tmkms nitro start -p 6000 \"x"));
+        assert!(other.ends_with("\nCMD [\"/tmkms\", \"nitro\", \"start\", \"-p\", \"6000\", \"\\\"x\"]\n"), "{other}");
+        assert_eq!(other.lines().count(), DOCKERFILE.lines().count());
     }
 
     #[test]
