@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the enclave's kernel: build.sh SOURCE.tar.xz FOLDER puts FOLDER/bzImage, FOLDER/kernel.config, FOLDER/System.map and, last of
 # all, FOLDER/facts (the versions that the bytes depend on). What is made depends on the source, on the files beside
-# this script and on gcc, binutils and xz, and on nothing else: not on folder, user, time, umask, locale or number of jobs.
+# this script and on gcc, binutils and gzip, and on nothing else: not on folder, user, time, umask, locale or number of jobs.
 # BUILD_JOBS sets make's -j. Needs gcc make flex bison bc patch xz-utils libelf-dev libc6-dev.
 set -euo pipefail
 usage="usage: build.sh SOURCE.tar.xz FOLDER"
@@ -24,6 +24,8 @@ exec 9>"$folder/.lock"
 flock 9
 rm -rf "$folder/src" "$folder/facts"
 mkdir "$folder/src"
+# The unpacked source and its objects are 1.7 GB, and worth nothing afterwards.
+trap 'cd /; rm -rf "$folder/src"' EXIT
 
 say "unpacking $(basename "$source")"
 tar -xf "$source" -C "$folder/src" --strip-components=1 --no-same-owner
@@ -61,7 +63,7 @@ say "configured: $(grep -c '=y$' .config) options on"
 
 started=$SECONDS
 make -j"$jobs" bzImage 2>"$folder/build.errors" |
-	awk -v start="$(date +%s)" '{ n++; print > "'"$folder/build.log"'" } n % 200 == 0 { print "kernel: " n " steps of about 1,150"; fflush() }' ||
+	awk -v log_file="$folder/build.log" '{ n++; print > log_file } n % 200 == 0 { print "kernel: " n " steps of about 1,280"; fflush() }' ||
 	{ tail -n 40 "$folder/build.errors" >&2; exit 1; }
 say "compiled in $((SECONDS - started)) s"
 
@@ -73,11 +75,11 @@ done
 	echo "version=$(make -s kernelversion)"
 	echo "gcc=$(gcc --version | head -n 1)"
 	echo "binutils=$(ld --version | head -n 1)"
-	echo "xz=$(xz --version | head -n 1)"
+	echo "gzip=$(gzip --version | head -n 1)"
 	echo "bzImage=$(sha256sum <"$folder/bzImage" | cut -d' ' -f1)"
 	echo "kernel.config=$(sha256sum <"$folder/kernel.config" | cut -d' ' -f1)"
 } >"$folder/facts.new"
 cd "$folder"
-rm -rf src build.errors
+rm build.errors
 mv facts.new facts
 say "ready: $(stat -c %s bzImage) bytes, sha256 $(sha256sum <bzImage | cut -c1-16)…"

@@ -12,7 +12,8 @@ const WATCHED: Duration = Duration::from_millis(100);
 pub(super) fn words() -> String {
     static KHZ: OnceLock<Option<u64>> = OnceLock::new();
     match *KHZ.get_or_init(khz) {
-        Some(khz) => format!(" tsc=reliable tsc_early_khz={khz}"),
+        // Loops for a jiffy of our kernel's 10 ms, one turn of the counter each: else each processor spends a tenth of a second on it.
+        Some(khz) => format!(" tsc=reliable tsc_early_khz={khz} lpj={}", khz * 10),
         None => String::new(),
     }
 }

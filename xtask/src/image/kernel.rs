@@ -48,17 +48,19 @@ pub struct Kernel {
     pub package: String,
     /// The kernel's own version.
     pub version: String,
-    /// First lines of `gcc --version`, `ld --version`, `xz --version`.
+    /// First lines of `gcc --version`, `ld --version`, `gzip --version`.
     pub gcc: String,
     pub binutils: String,
-    pub xz: String,
+    pub gzip: String,
 }
 
 /// The kernel, from the cache if nothing that it depends on has changed.
 pub fn ensure() -> Result<Kernel> {
     debian::ensure_installed("the enclave's kernel", &NEEDS)?;
     let source_sha256 = sha256_file(Path::new(SOURCE))?;
-    let folder = step::root().join(".cache/kernel").join(key(&source_sha256)?);
+    let kernels = step::root().join(".cache/kernel");
+    let folder = kernels.join(key(&source_sha256)?);
+    let _one_at_a_time = lock(&kernels)?;
     match finished(&folder, &source_sha256) {
         Some(kernel) => Ok(kernel),
         None => build(&folder, &source_sha256),
@@ -69,6 +71,15 @@ pub fn ensure() -> Result<Kernel> {
 pub fn build_in(folder: &Path) -> Result<Kernel> {
     debian::ensure_installed("the enclave's kernel", &NEEDS)?;
     build(folder, &sha256_file(Path::new(SOURCE))?)
+}
+
+/// Who comes while somebody else builds waits, and finds it built.
+fn lock(folder: &Path) -> Result<fs::File> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(".lock");
+    let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 fn build(folder: &Path, source_sha256: &str) -> Result<Kernel> {
@@ -110,7 +121,7 @@ fn finished(folder: &Path, source_sha256: &str) -> Option<Kernel> {
         version: fact("version")?,
         gcc: fact("gcc")?,
         binutils: fact("binutils")?,
-        xz: fact("xz")?,
+        gzip: fact("gzip")?,
     })
 }
 
@@ -124,7 +135,7 @@ fn key(source_sha256: &str) -> Result<String> {
         hash.update(bytes.len().to_be_bytes());
         hash.update(bytes);
     }
-    for tool in ["gcc", "ld", "xz"] {
+    for tool in ["gcc", "ld", "gzip"] {
         hash.update(first_line(tool)?);
         hash.update("\n");
     }

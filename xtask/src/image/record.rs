@@ -19,7 +19,7 @@ pub fn text(made: &Made, kernel: &Kernel, binary: &Binary, sbom: &str) -> Result
             "version": kernel.version,
             "gcc": kernel.gcc,
             "binutils": kernel.binutils,
-            "xz": kernel.xz,
+            "gzip": kernel.gzip,
         },
         "program": {
             "target": TARGET,
