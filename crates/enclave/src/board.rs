@@ -4,6 +4,7 @@
 use crate::counts::Counts;
 use crate::lock;
 use crate::log_ring::LogRing;
+use crate::machine::Machine;
 use signer::{Build, Metrics, Validator};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -54,6 +55,7 @@ struct Shown {
     phase: Phase,
     since: Instant,
     failure: Option<Failure>,
+    machine: Option<Machine>,
     measured: Measured,
     applied: Applied,
     credentials: Option<ShownCredentials>,
@@ -71,6 +73,7 @@ impl Board {
             phase: Phase::Starting,
             since: now,
             failure: None,
+            machine: None,
             measured: Measured::default(),
             applied: Applied::default(),
             credentials: None,
@@ -94,6 +97,10 @@ impl Board {
     pub(crate) fn broken(&self) -> Option<Failure> {
         let shown = lock(&self.shown);
         shown.failure.clone().filter(|_| shown.phase == Phase::Broken)
+    }
+
+    pub(crate) fn machine(&self, machine: Machine) {
+        lock(&self.shown).machine = Some(machine);
     }
 
     pub(crate) fn measured(&self, measured: Measured) {
@@ -146,9 +153,12 @@ impl Board {
             credentials,
             chains: Vec::new(),
             log_lines_dropped: self.log.dropped(),
+            machine: None,
         };
-        // A guard may be held for as long as a commit takes: not under this lock.
+        let machine = shown.machine.clone();
+        // A guard may be held for as long as a commit takes, and /proc is read: not under this lock.
         drop(shown);
+        status.machine = machine.map(|machine| machine.status());
         status.chains = self.chains(&validators, limit);
         status
     }

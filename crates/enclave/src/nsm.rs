@@ -4,8 +4,10 @@
 //! of his own choice in it can have KMS encrypt to that key.
 mod cbor;
 mod device;
+mod document;
 
 pub use device::Device;
+pub(crate) use document::Glance;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +23,25 @@ pub struct AttestationRequest<'a> {
     pub user_data: Option<&'a [u8]>,
 }
 
+/// What a module says of itself (`DescribeNSM`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Its name; on Nitro `i-…-enc…`: the instance's and the enclave's.
+    pub module_id: String,
+    /// How many registers it has.
+    pub max_pcrs: u64,
+    /// The hash of its registers: "SHA384".
+    pub digest: String,
+}
+
 /// What the enclave asks its security module for.
 pub trait Nsm: Send + Sync {
+    /// What the module says of itself.
+    ///
+    /// # Errors
+    /// The module cannot be reached, or refuses.
+    fn describe(&self) -> Result<Description, NsmError>;
+
     /// A fresh attestation document: an untagged COSE_Sign1.
     ///
     /// # Errors
@@ -40,6 +59,42 @@ pub trait Nsm: Send + Sync {
     /// # Errors
     /// The module cannot be reached, or refuses.
     fn random(&self, buffer: &mut [u8]) -> Result<(), NsmError>;
+}
+
+/// Stands for a module that could not be opened, so that the reason can be told where it is asked for.
+pub struct Absent(std::io::ErrorKind, String);
+
+impl Absent {
+    /// For that reason.
+    #[must_use]
+    pub fn new(error: &NsmError) -> Self {
+        match error {
+            NsmError::Io(error) => Self(error.kind(), error.to_string()),
+            other => Self(std::io::ErrorKind::Other, other.to_string()),
+        }
+    }
+
+    fn error(&self) -> NsmError {
+        NsmError::Io(std::io::Error::new(self.0, self.1.clone()))
+    }
+}
+
+impl Nsm for Absent {
+    fn describe(&self) -> Result<Description, NsmError> {
+        Err(self.error())
+    }
+
+    fn attest(&self, _: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
+        Err(self.error())
+    }
+
+    fn pcrs(&self) -> Result<BTreeMap<u8, Vec<u8>>, NsmError> {
+        Err(self.error())
+    }
+
+    fn random(&self, _: &mut [u8]) -> Result<(), NsmError> {
+        Err(self.error())
+    }
 }
 
 /// Why the security module did not do what was asked.

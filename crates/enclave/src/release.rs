@@ -6,7 +6,7 @@ use crate::plan::KmsKey;
 use crate::policy::MeasuredEndpoint;
 use crate::trouble::kms_code;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use wire::control::Credentials;
 use wire::endpoint::Parent;
 use zeroize::Zeroizing;
@@ -72,8 +72,10 @@ impl AwsKms {
 impl Kms for AwsKms {
     fn prepare(&mut self) {
         if self.recipient.is_none() {
+            let begun = Instant::now();
             // What is missing is said where it is needed.
             self.recipient = Recipient::generate().ok();
+            log::info!("an RSA key for KMS' answers was made in {:.1} ms", begun.elapsed().as_secs_f64() * 1000.0);
         }
     }
 
@@ -121,7 +123,7 @@ fn copied(credentials: &Credentials) -> kms::Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nsm::{AttestationRequest, NsmError};
+    use crate::nsm::{AttestationRequest, Description, NsmError};
     use signer::keys::Algorithm;
     use std::collections::BTreeMap;
     use std::os::unix::net::UnixListener;
@@ -131,6 +133,10 @@ mod tests {
     struct Module;
 
     impl Nsm for Module {
+        fn describe(&self) -> Result<Description, NsmError> {
+            Ok(Description { module_id: "i-0-enc0".to_owned(), max_pcrs: 32, digest: "SHA384".to_owned() })
+        }
+
         fn attest(&self, _: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
             Ok(vec![1; 64])
         }

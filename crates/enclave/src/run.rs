@@ -2,6 +2,7 @@
 use crate::board::Board;
 use crate::control::{self, RulingToken};
 use crate::desk::{Desk, Job, Pusher};
+use crate::init::Booted;
 use crate::log_ring::LogRing;
 use crate::nsm::Nsm;
 use crate::records::{OnParent, Records};
@@ -41,6 +42,8 @@ pub struct Options {
     pub more_metrics: fn() -> String,
     /// What ends it.
     pub ending: Ending,
+    /// How the machine was made ready, where this is the image's first program.
+    pub booted: Option<Booted>,
 }
 
 /// Ends an enclave from another thread. Clones are the same handle.
@@ -91,15 +94,13 @@ pub fn run_with(
     kms: impl FnOnce(Option<crate::policy::MeasuredEndpoint>) -> Box<dyn Kms>,
     records: impl FnOnce(Life) -> Box<dyn Records>,
 ) -> Result<(), Broken> {
-    let Options { parent, control_port, policy, verbose, build, log, more_metrics, ending: Ending(desk) } = options;
+    let Options { parent, control_port, policy, verbose, build, log, more_metrics, ending: Ending(desk), booted } =
+        options;
     let board = Arc::new(Board::new(build, log, more_metrics));
     // Before anything that the parent sends.
-    let checked = self_check::check(nsm, policy.as_deref());
+    let checked = self_check::check(nsm, policy.as_deref(), booted.as_ref(), &board);
     let pinned = checked.as_ref().ok().and_then(|checked| checked.policy.as_ref()?.token_sha256);
     let token = Arc::new(RulingToken::pinned(pinned));
-    if let Ok(checked) = &checked {
-        board.measured(checked.measured.clone());
-    }
     let control = control::start((&parent, control_port), &board, &desk, &token, build);
     let _control = control.map_err(|error| no_control(control_port, &error))?;
     let checked = checked.map_err(|failure| broken(failure, &board, &desk))?;

@@ -25,3 +25,11 @@ pub use cli::Cli;
 #[cfg(feature = "nitro-enclave")]
 /// For a process that plays an enclave in development: the same command around another security module.
 pub use commands::nitro::start::Start as NitroStart;
+
+/// Does not return if this is the image's first program, started by the enclave's kernel: then it runs until the enclave ends.
+#[cfg(feature = "nitro-enclave")]
+pub fn run_if_init() {
+    if enclave::init::is_init() {
+        commands::nitro::start::as_init();
+    }
+}

@@ -8,6 +8,9 @@ use tmkms::Cli;
 use tmkms::failure::Failure;
 
 fn main() -> ExitCode {
+    // Before the command line: an enclave's kernel gives its init words that are none of ours.
+    #[cfg(feature = "nitro-enclave")]
+    tmkms::run_if_init();
     let cli = Cli::parse();
     // Most commands read keys, if only for their public halves. `start` asks again and tells what could not be had.
     drop(signer::process::harden());

@@ -191,6 +191,35 @@ pub struct Status {
     pub chains: Vec<ChainStatus>,
     /// Log lines that were lost because nobody read them.
     pub log_lines_dropped: u64,
+    /// The machine that the enclave is; none before it was looked at, and of older enclaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineStatus>,
+}
+
+/// What an enclave found of the machine that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MachineStatus {
+    /// Whether this program is the image's first (PID 1); otherwise another init started it.
+    pub is_init: bool,
+    /// "answered", or why the loader did not answer; none where it is another init's to ask.
+    pub heartbeat: Option<String>,
+    /// The kernel's source of randomness, "nsm-hwrng" on Nitro; none if it is not told.
+    pub random_source: Option<String>,
+    /// The security module's name.
+    pub module_id: String,
+    /// Whether the module signs its documents; an emulation does not. None if it gave none.
+    pub signs_documents: Option<bool>,
+    /// By how much the enclave's clock was ahead of the module's at the start, in milliseconds; negative if it was behind.
+    pub clock_ahead_ms: Option<i64>,
+    /// How long the kernel took from its start to this program, in milliseconds.
+    pub kernel_ms: Option<u64>,
+    /// All memory, in bytes; 0 if it is not told.
+    pub memory_total_bytes: u64,
+    /// What could still be used of it, in bytes.
+    pub memory_available_bytes: u64,
+    /// What this program uses of it, in bytes.
+    pub resident_bytes: u64,
 }
 
 /// What may be told about credentials.

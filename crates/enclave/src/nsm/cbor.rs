@@ -1,10 +1,11 @@
 //! The module's requests and answers in CBOR (RFC 8949): the few forms that `aws-nitro-enclaves-nsm-api` 0.5 writes and reads.
-use super::{AttestationRequest, NsmError};
+use super::{AttestationRequest, Description, NsmError};
 
 /// What the module is asked.
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
     Attestation(&'a AttestationRequest<'a>),
+    Describe,
     DescribePcr(u8),
     GetRandom,
 }
@@ -16,10 +17,11 @@ pub(super) struct Pcr<'a> {
     pub data: &'a [u8],
 }
 
-const UNSIGNED: u8 = 0;
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const MAP: u8 = 5;
+pub(super) const UNSIGNED: u8 = 0;
+pub(super) const BYTES: u8 = 2;
+pub(super) const TEXT: u8 = 3;
+pub(super) const ARRAY: u8 = 4;
+pub(super) const MAP: u8 = 5;
 const SIMPLE: u8 = 7;
 const FALSE: u8 = 0xf4;
 const TRUE: u8 = 0xf5;
@@ -27,11 +29,14 @@ const NULL: u8 = 0xf6;
 
 /// The most entries that an answer's map may have; the longest that is documented has 7.
 const MAX_ENTRIES: u64 = 16;
+/// The most numbers that a list in an answer may have: the module has 32 registers.
+const MAX_NUMBERS: u64 = 64;
 
 pub(super) fn encode(request: Request<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     match request {
         Request::GetRandom => text(&mut out, "GetRandom"),
+        Request::Describe => text(&mut out, "DescribeNSM"),
         Request::DescribePcr(index) => {
             head(&mut out, MAP, 1);
             text(&mut out, "DescribePCR");
@@ -88,6 +93,13 @@ pub(super) fn random(answer: &[u8]) -> Result<&[u8], NsmError> {
     fields(answer, "GetRandom")?.bytes("random")
 }
 
+/// What an answer to `DescribeNSM` says.
+pub(super) fn description(answer: &[u8]) -> Result<Description, NsmError> {
+    let fields = fields(answer, "DescribeNSM")?;
+    let text = |name| fields.text(name).map(str::to_owned);
+    Ok(Description { module_id: text("module_id")?, max_pcrs: fields.number("max_pcrs")?, digest: text("digest")? })
+}
+
 /// The register of an answer to `DescribePCR`.
 pub(super) fn pcr(answer: &[u8]) -> Result<Pcr<'_>, NsmError> {
     let fields = fields(answer, "DescribePCR")?;
@@ -98,6 +110,8 @@ pub(super) fn pcr(answer: &[u8]) -> Result<Pcr<'_>, NsmError> {
 #[derive(Clone, Copy)]
 enum Value<'a> {
     Bytes(&'a [u8]),
+    Text(&'a str),
+    Number(u64),
     Boolean(bool),
     Other,
 }
@@ -113,6 +127,20 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             Some(Value::Bytes(bytes)) => Ok(bytes),
             _ => Err(NsmError::Malformed("a field of bytes is missing")),
+        }
+    }
+
+    fn text(&self, name: &'static str) -> Result<&'a str, NsmError> {
+        match self.get(name) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(NsmError::Malformed("a text is missing")),
+        }
+    }
+
+    fn number(&self, name: &'static str) -> Result<u64, NsmError> {
+        match self.get(name) {
+            Some(Value::Number(number)) => Ok(number),
+            _ => Err(NsmError::Malformed("a number is missing")),
         }
     }
 
@@ -155,11 +183,11 @@ fn refusal(name: &str) -> NsmError {
     NsmError::Refused(if is_name { name } else { "for a reason without a name" }.to_owned())
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// A major type and its argument. Indefinite lengths are not written by the module.
-    fn head(&mut self) -> Result<(u8, u64), NsmError> {
+    pub(super) fn head(&mut self) -> Result<(u8, u64), NsmError> {
         let first = self.take(1)?[0];
         let (major, info) = (first >> 5, first & 0x1f);
         let width = match info {
@@ -177,25 +205,37 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn sized(&mut self, count: u64) -> Result<&'a [u8], NsmError> {
+    pub(super) fn sized(&mut self, count: u64) -> Result<&'a [u8], NsmError> {
         self.take(usize::try_from(count).map_err(|_| NsmError::Malformed("it ends early"))?)
     }
 
-    fn text(&mut self) -> Result<&'a str, NsmError> {
+    pub(super) fn text(&mut self) -> Result<&'a str, NsmError> {
         match self.head()? {
-            (TEXT, count) => {
-                std::str::from_utf8(self.sized(count)?).map_err(|_| NsmError::Malformed("a text is not UTF-8"))
-            }
+            (TEXT, count) => self.characters(count),
             _ => Err(NsmError::Malformed("expected a text")),
         }
+    }
+
+    fn characters(&mut self, count: u64) -> Result<&'a str, NsmError> {
+        std::str::from_utf8(self.sized(count)?).map_err(|_| NsmError::Malformed("a text is not UTF-8"))
+    }
+
+    fn numbers(&mut self, count: u64) -> Result<(), NsmError> {
+        for _ in 0..count {
+            if !matches!(self.head()?, (UNSIGNED, _)) {
+                return Err(NsmError::Malformed("expected a list of numbers"));
+            }
+        }
+        Ok(())
     }
 
     fn value(&mut self) -> Result<Value<'a>, NsmError> {
         let first = self.0.first().copied();
         match (self.head()?, first) {
             ((BYTES, count), _) => self.sized(count).map(Value::Bytes),
-            ((TEXT, count), _) => self.sized(count).map(|_| Value::Other),
-            ((UNSIGNED, _), _) => Ok(Value::Other),
+            ((TEXT, count), _) => self.characters(count).map(Value::Text),
+            ((UNSIGNED, number), _) => Ok(Value::Number(number)),
+            ((ARRAY, count @ 0..=MAX_NUMBERS), _) => self.numbers(count).map(|()| Value::Other),
             ((SIMPLE, _), Some(TRUE)) => Ok(Value::Boolean(true)),
             ((SIMPLE, _), Some(FALSE)) => Ok(Value::Boolean(false)),
             ((SIMPLE, _), Some(NULL)) => Ok(Value::Other),
@@ -241,6 +281,21 @@ mod tests {
         assert_eq!(pcr(locked).unwrap(), Pcr { lock: true, data: b"xy" });
         let other_order = b"\xa1\x6bDescribePCR\xa3\x64data\x42xy\x65index\x18\x20\x64lock\xf4";
         assert_eq!(pcr(other_order).unwrap(), Pcr { lock: false, data: b"xy" });
+    }
+
+    #[test]
+    fn a_description_is_read_whatever_else_stands_in_it() {
+        assert_eq!(encode(Request::Describe), b"\x6bDescribeNSM");
+        // The order and the widths of QEMU's `hw/virtio/virtio-nsm.c`.
+        let answer = b"\xa1\x6bDescribeNSM\xa7\x66digest\x66SHA384\x68max_pcrs\x18\x20\x69module_id\x66i-1234\x6blocked_pcrs\x83\x00\x01\x18\x1f\
+            \x6dversion_major\x01\x6dversion_minor\x00\x6dversion_patch\x00";
+        let expected = Description { module_id: "i-1234".to_owned(), max_pcrs: 32, digest: "SHA384".to_owned() };
+        assert_eq!(description(answer).unwrap(), expected);
+        for end in 0..answer.len() {
+            assert!(matches!(description(&answer[..end]), Err(NsmError::Malformed(_))), "cut at {end}");
+        }
+        let missing = b"\xa1\x6bDescribeNSM\xa1\x66digest\x66SHA384";
+        assert!(matches!(description(missing), Err(NsmError::Malformed(_))));
     }
 
     #[test]

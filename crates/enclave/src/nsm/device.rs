@@ -1,9 +1,11 @@
 //! The real module behind `/dev/nsm`: one ioctl, a request and an answer in CBOR.
 use super::cbor::{self, Request};
-use super::{AttestationRequest, Nsm, NsmError};
+use super::{AttestationRequest, Description, Nsm, NsmError};
 use rustix::ioctl::{Updater, ioctl, opcode};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -45,7 +47,13 @@ impl Device {
     }
 
     fn open_at(path: &Path) -> Result<Self, NsmError> {
-        File::options().read(true).write(true).open(path).map(|file| Self { file }).map_err(NsmError::Io)
+        let file = File::options().read(true).write(true).open(path).map_err(NsmError::Io)?;
+        let kind = file.metadata().map_err(NsmError::Io)?.file_type();
+        if kind.is_char_device() {
+            return Ok(Self { file });
+        }
+        let text = format!("expected a character device, got {kind:?}");
+        Err(NsmError::Io(io::Error::new(io::ErrorKind::InvalidInput, text)))
     }
 
     /// Random bytes travel here too: the answer is zeroized.
@@ -87,6 +95,10 @@ fn length(bytes: &[u8]) -> u64 {
 }
 
 impl Nsm for Device {
+    fn describe(&self) -> Result<Description, NsmError> {
+        cbor::description(&self.call(Request::Describe)?)
+    }
+
     fn attest(&self, request: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
         cbor::document(&self.call(Request::Attestation(request))?).map(<[u8]>::to_vec)
     }
@@ -133,6 +145,8 @@ mod tests {
     fn a_missing_device_and_a_file_that_is_none_are_told() {
         let missing = Device::open_at(Path::new("/nonexistent/nsm")).err().unwrap().to_string();
         assert!(missing.contains("/dev/nsm") && missing.contains("inside a Nitro enclave"), "{missing}");
+        let plain = Device::open_at(Path::new("/proc/version")).err().unwrap().to_string();
+        assert!(plain.contains("/dev/nsm"), "{plain}");
         let null = Device::open_at(Path::new("/dev/null")).ok().unwrap();
         assert!(matches!(null.pcrs(), Err(NsmError::Io(_))));
     }

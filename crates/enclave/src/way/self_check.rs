@@ -1,5 +1,7 @@
 //! What has to be right before the enclave listens to anybody.
-use crate::board::Measured;
+use crate::board::{Board, Measured};
+use crate::init::{self, Booted};
+use crate::machine::Machine;
 use crate::nsm::Nsm;
 use crate::policy::Policy;
 use crate::trouble::failure;
@@ -22,12 +24,25 @@ pub(crate) struct Self_ {
     pub(crate) life: Life,
 }
 
-/// Randomness, measurements, measured policy. A failure here is not the parent's to mend.
-pub(crate) fn check(nsm: &dyn Nsm, policy: Option<&Path>) -> Result<Self_, Failure> {
+/// Randomness, the machine, measurements, measured policy. A failure here is not the parent's to mend. What was found is on the
+/// board even if something after it fails.
+pub(crate) fn check(
+    nsm: &dyn Nsm,
+    policy: Option<&Path>,
+    booted: Option<&Booted>,
+    board: &Board,
+) -> Result<Self_, Failure> {
     randomness(nsm)?;
+    // The image's first program: nobody has seeded the pool yet, and no key was made of it.
+    if booted.is_some() {
+        init::seed(nsm).map_err(|error| broken("randomness", error.to_string(), NO_MODULE))?;
+    }
+    board.machine(Machine::look(nsm, booted)?);
     let mut measured = measurements(nsm)?;
+    board.measured(measured.clone());
     let policy = read_policy(policy, std::env::current_exe)?;
     measured.has_policy = policy.is_some();
+    board.measured(measured.clone());
     Ok(Self_ { measured, policy, life: life(nsm)? })
 }
 

@@ -5,7 +5,7 @@ use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use base64ct::{Base64, Encoding};
 use enclave::kms::{Client, Credentials, DecryptRequest, Dial, Endpoint, KmsError, Limits, Recipient, Region};
-use enclave::nsm::{AttestationRequest, Nsm, NsmError};
+use enclave::nsm::{AttestationRequest, Description, Nsm, NsmError};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -34,6 +34,10 @@ pub struct Asked {
 }
 
 impl Nsm for FakeNsm {
+    fn describe(&self) -> Result<Description, NsmError> {
+        Ok(Description { module_id: "i-0-enc0".to_owned(), max_pcrs: 32, digest: "SHA384".to_owned() })
+    }
+
     fn attest(&self, request: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
         if self.is_broken {
             return Err(NsmError::Refused("InternalError".to_owned()));

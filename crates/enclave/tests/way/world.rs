@@ -2,7 +2,7 @@
 //! that pushes.
 use crate::node_wire::{self as node, Sum};
 use enclave::log_ring::LogRing;
-use enclave::nsm::{AttestationRequest, Nsm, NsmError};
+use enclave::nsm::{AttestationRequest, Description, Nsm, NsmError};
 use enclave::plan::{ChainPlan, IdentitySource, KmsKey, Plan, ValidatorPlan};
 use enclave::records::{Opened, ProvenBy, Records};
 use enclave::release::{Kms, Withheld};
@@ -63,6 +63,10 @@ impl Default for Module {
 }
 
 impl Nsm for Module {
+    fn describe(&self) -> Result<Description, NsmError> {
+        Ok(Description { module_id: "i-0-enc0".to_owned(), max_pcrs: 32, digest: "SHA384".to_owned() })
+    }
+
     fn attest(&self, _: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
         Err(NsmError::Refused("InvalidOperation".to_owned()))
     }
@@ -279,6 +283,7 @@ impl World {
             path
         });
         let options = Options {
+            booted: None,
             parent: Parent::Unix { base: folder.0.join("vm") },
             control_port: 5050,
             policy,

@@ -15,7 +15,7 @@ pub use measurements::{Measurements, PCR_BYTES};
 pub use pki::{LEAF_LIFETIME, ROOT_CERTIFICATE_FILE, ROOT_KEY_FILE, TestRoot};
 
 use attest::{MAX_NONCE_BYTES, MAX_PUBLIC_KEY_BYTES, MAX_USER_DATA_BYTES};
-use enclave::nsm::{AttestationRequest, Nsm, NsmError};
+use enclave::nsm::{AttestationRequest, Description, Nsm, NsmError};
 use pki::Chain;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,6 +103,10 @@ impl SimulatedNsm {
 }
 
 impl Nsm for SimulatedNsm {
+    fn describe(&self) -> Result<Description, NsmError> {
+        Ok(Description { module_id: self.module_id.clone(), max_pcrs: 32, digest: "SHA384".to_owned() })
+    }
+
     fn attest(&self, request: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
         check(request)?;
         let mut state = self.state();

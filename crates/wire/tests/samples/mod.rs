@@ -149,6 +149,7 @@ pub fn status() -> Status {
         credentials: Some(CredentialsStatus { source: "profile x".to_owned(), expires_in_seconds: Some(-3) }),
         chains: vec![chain],
         log_lines_dropped: 2,
+        machine: None,
     }
 }
 

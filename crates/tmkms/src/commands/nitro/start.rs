@@ -3,8 +3,9 @@ use crate::config::{self, Config, Identity, Key, LogSettings, State};
 use crate::failure::{Exit, Failure};
 use crate::logging;
 use clap::Args;
+use enclave::init::{self, Booted};
 use enclave::log_ring::LogRing;
-use enclave::nsm::{Device, Nsm};
+use enclave::nsm::{Absent, Device, Nsm};
 use enclave::plan::{ChainPlan, IdentitySource, KmsKey, Plan, ValidatorPlan};
 use enclave::{Ending, Options};
 use log::{info, warn};
@@ -61,6 +62,25 @@ impl Start {
         })
     }
 
+    /// The same as the image's first program: the kernel's measured command line says what a command line would, and the
+    /// policy has one place.
+    fn run_as_init(booted: Booted) -> Result<(), Failure> {
+        let options = booted.options.clone();
+        let policy = Path::new(init::POLICY);
+        let start = Self {
+            port: options.port,
+            verbose: options.verbose,
+            // Somebody who hides it makes another image.
+            policy: policy.exists().then(|| policy.to_owned()),
+            parent: options.parent,
+        };
+        start.run_in(Some(booted), || match Device::open() {
+            Ok(device) => Ok(Box::new(device) as Box<dyn Nsm>),
+            // Told where the parent can read it: nobody sees the console.
+            Err(error) => Ok(Box::new(Absent::new(&error)) as Box<dyn Nsm>),
+        })
+    }
+
     /// The policy that is named on the command line.
     #[must_use]
     pub fn policy(&self) -> Option<&Path> {
@@ -72,6 +92,14 @@ impl Start {
     /// # Errors
     /// The enclave is broken, or the process gets no thread or signals.
     pub fn run_with(self, nsm: impl FnOnce() -> Result<Box<dyn Nsm>, Failure>) -> Result<(), Failure> {
+        self.run_in(None, nsm)
+    }
+
+    fn run_in(
+        self,
+        booted: Option<Booted>,
+        nsm: impl FnOnce() -> Result<Box<dyn Nsm>, Failure>,
+    ) -> Result<(), Failure> {
         let weaknesses = signer::process::harden();
         let log = Arc::new(LogRing::new());
         let ring = Arc::clone(&log);
@@ -93,10 +121,25 @@ impl Start {
             log,
             more_metrics: logging::metrics,
             ending,
+            booted,
         };
         enclave::run(options, nsm()?, Box::new(parse))
             .map_err(|broken| Failure::new(Exit::Runtime, broken.to_string(), broken.0.remedy))
     }
+}
+
+/// The image's first program, from the kernel's hands to the end of the enclave.
+pub(crate) fn as_init() -> ! {
+    // A panic has told its reason on the console; init must not unwind out of `main`, or the kernel panics, too.
+    let run = || match init::boot() {
+        Ok(booted) => Start::run_as_init(booted),
+        Err(error) => Err(Failure::new(Exit::Runtime, error.to_string(), "")),
+    };
+    if let Ok(Err(failure)) = std::panic::catch_unwind(run) {
+        crate::terminal::report(&failure);
+    }
+    logging::flush();
+    init::end()
 }
 
 fn end_at_signal(ending: Ending) -> Result<(), Failure> {

@@ -3,7 +3,7 @@ use super::asking::{self, EnclaveOption};
 use crate::failure::{Exit, Failure};
 use clap::Args;
 use std::io::{self, Write};
-use wire::control::{Answer, ChainStatus, ChosenBy, CredentialsStatus, Phase, Request, Status as Page};
+use wire::control::{Answer, ChainStatus, ChosenBy, CredentialsStatus, MachineStatus, Phase, Request, Status as Page};
 
 const EXAMPLES: &str = "\
 What the enclave says of itself is as trustworthy as the way it comes: over vsock from a machine that you trust. A measurement that \
@@ -104,6 +104,9 @@ fn write_page(page: &Page, out: &mut dyn Write) -> io::Result<()> {
     for (index, value) in &page.pcrs {
         writeln!(out, "{:<14} {}", format!("PCR{index}"), asking::plain(value))?;
     }
+    if let Some(machine) = &page.machine {
+        write_machine(machine, out)?;
+    }
     let policy = if page.has_policy { "in the image, measured" } else { "none: the parent chooses everything" };
     writeln!(out, "policy         {policy}")?;
     for choice in &page.choices {
@@ -124,6 +127,47 @@ fn write_page(page: &Page, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "log            {} lines were lost before anybody read them", page.log_lines_dropped)?;
     }
     Ok(())
+}
+
+fn write_machine(machine: &MachineStatus, out: &mut dyn Write) -> io::Result<()> {
+    let signs = match machine.signs_documents {
+        Some(true) => "",
+        Some(false) => ", does not sign its documents: an emulation",
+        None => ", gave no document",
+    };
+    writeln!(out, "module         {}{signs}", asking::plain(&machine.module_id))?;
+    let source = machine.random_source.as_deref().map_or_else(|| "not told by the kernel".to_owned(), asking::plain);
+    writeln!(out, "randomness     {source}")?;
+    if let Some(ahead) = machine.clock_ahead_ms {
+        writeln!(out, "clock          {}", clock(ahead))?;
+    }
+    if machine.memory_total_bytes > 0 {
+        let mib = |bytes: u64| bytes >> 20;
+        writeln!(
+            out,
+            "memory         {} MiB, {} MiB of it free, {} MiB used by the signer",
+            mib(machine.memory_total_bytes),
+            mib(machine.memory_available_bytes),
+            mib(machine.resident_bytes)
+        )?;
+    }
+    let kernel = machine.kernel_ms.map(|ms| format!(", {ms} ms after the kernel's start")).unwrap_or_default();
+    let init = if machine.is_init { "this program is the image's init" } else { "another init" };
+    let heartbeat = match machine.heartbeat.as_deref() {
+        None => String::new(),
+        Some("answered") => ", the loader answered".to_owned(),
+        Some(why) => format!(", THE LOADER DID NOT ANSWER: {}", asking::plain(why)),
+    };
+    writeln!(out, "started by     {init}{kernel}{heartbeat}")
+}
+
+/// The enclave's clock beside the security module's.
+fn clock(ahead_ms: i64) -> String {
+    match ahead_ms {
+        -999..=999 => "within a second of the security module's".to_owned(),
+        ahead if ahead > 0 => format!("{} ms ahead of the security module's", ahead),
+        behind => format!("{} ms behind the security module's", behind.unsigned_abs()),
+    }
 }
 
 fn describe(credentials: &CredentialsStatus) -> String {
