@@ -4,6 +4,7 @@ mod debian;
 mod demo;
 mod emulated;
 mod fuzz;
+mod guest;
 mod image;
 mod nodes;
 mod sim;
@@ -38,6 +39,8 @@ enum Task {
     Bench(bench::Args),
     /// Build the CometBFT nodes and their test harness into .cache/nodes
     Nodes(nodes::Args),
+    /// Set up the ordinary Linux guest of the power cuts (QEMU, kernel, busybox)
+    Guest,
     /// Simulated parts of AWS: a KMS that checks signatures, policies and attestation documents
     Sim(sim::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Soak(args) => soak::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Nodes(args) => nodes::run(&args),
+        Task::Guest => guest::run(),
         Task::Sim(args) => sim::run(&args),
     };
     match result {
