@@ -161,12 +161,17 @@ impl Call<'_> {
     /// One document, one connection, one question.
     fn attempt(&self, time: SystemTime, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, Attempt> {
         let endpoint = &self.client.endpoint;
+        let begun = Instant::now();
         let document = self.recipient.document(self.nsm, self.wanted.ciphertext).map_err(KmsError::Nsm)?;
+        let attested = begun.elapsed();
         let request = request::decrypt(self.wanted, endpoint.host(), &document, self.credentials, time);
         let config = self.client.tls.as_ref().map_err(|error| self.tls_error(error))?;
         let deadline = deadline.min(Instant::now() + self.client.limits.attempt);
         let response = tls::exchange(&self.client.dial, config, endpoint.host(), &request, deadline)
             .map_err(|failure| self.failure(&failure))?;
+        let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+        let (attested, answered) = (millis(attested), millis(begun.elapsed().saturating_sub(attested)));
+        log::info!("attested in {attested:.1} ms, KMS answered after {answered:.1} ms");
         let asked = Asked { region: self.wanted.region, host: endpoint.host(), key_arn: self.wanted.key_arn, time };
         let bytes = answer::envelope(&response, &asked).map_err(|refusal| self.refused(refusal))?;
         let envelope = Envelope::parse(&bytes)
