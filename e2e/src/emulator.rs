@@ -11,7 +11,6 @@ pub use heartbeat::{HEARTBEAT, HEARTBEAT_PORT, Heartbeat};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -162,6 +161,10 @@ impl Emulator {
         let tools = Tools::find()?;
         spec.check()?;
         fs::create_dir_all(&spec.folder).with_context(|| format!("cannot create {}", spec.folder.display()))?;
+        // One name for one folder: a socket that is in use is found by it.
+        let folder = spec.folder.canonicalize().with_context(|| format!("cannot find {}", spec.folder.display()))?;
+        let spec = &EmulatorSpec { folder, ..spec.clone() };
+        spec.check()?;
         free_base(spec)?;
         // Before the machine, for it is connected to once in a boot.
         let heartbeat = Heartbeat::listen(&spec.base())?;
@@ -214,7 +217,14 @@ impl Emulator {
     /// When it has ended.
     pub fn check(&mut self) -> Result<()> {
         self.machine.check()?;
-        self.vsock.check()
+        self.vsock.check()?;
+        // One of its threads may be dead, and the process alive.
+        let said = self.vsock.log_text();
+        ensure!(
+            !said.contains("panicked at"),
+            "vhost-device-vsock is broken, so the enclave cannot be reached:\n{said}"
+        );
+        Ok(())
     }
 
     /// Waits for the enclave to end by itself, as it does after a fatal error.
@@ -271,18 +281,18 @@ fn vhost_socket(spec: &EmulatorSpec) -> PathBuf {
 fn free_base(spec: &EmulatorSpec) -> Result<()> {
     for socket in own_sockets(spec) {
         let path = socket.display();
-        match UnixStream::connect(&socket) {
-            Ok(_) => anyhow::bail!(
-                "CID {} is in use: an enclave is running with its sockets at {path}; choose another CID or folder, or end that one",
-                spec.cid
-            ),
+        ensure!(
+            !listens(&socket)?,
+            "CID {} is in use: an enclave is running with its sockets at {path}; choose another CID or folder, or end that one",
+            spec.cid
+        );
+        match fs::symlink_metadata(&socket) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            // Nobody listens.
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Err(error) => return Err(error).with_context(|| format!("cannot look at {path}")),
+            Ok(_) => {
                 ensure!(is_socket(&socket), "{path} is in the way and is not a socket");
                 fs::remove_file(&socket).with_context(|| format!("cannot remove {path}"))?;
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot see whether {path} is in use")),
         }
     }
     Ok(())
@@ -307,7 +317,7 @@ fn start_vsock(sandbox: &Sandbox, name: &str, tools: &Tools, spec: &EmulatorSpec
     Ok(process)
 }
 
-/// Whether somebody listens on a Unix socket, without connecting: the one connection that this one takes is QEMU's.
+/// Whether somebody listens on a Unix socket, without connecting: the one connection that `CID.vhost` takes is QEMU's.
 /// proc_net_unix: `Num: RefCount Protocol Flags Type St Inode Path`, the flag of a listener is 0x10000 (`__SO_ACCEPTCON`).
 fn listens(socket: &Path) -> Result<bool> {
     let table = fs::read("/proc/net/unix").context("cannot read /proc/net/unix")?;

@@ -72,6 +72,18 @@ pub fn add_backports() -> Result<()> {
     apt("refresh apt's lists", &["update", "-q"])
 }
 
+/// Entries for the source packages of this release and of its backports, from where this machine's packages come from: for an apt with lists of
+/// its own.
+pub fn source_entries() -> Result<String> {
+    ensure!(has_apt(), "there is no apt-get here, whose source packages are needed");
+    let codename = codename()?;
+    let entry = sources().iter().find_map(|(_, text)| backports(text, &codename));
+    let entry = entry.with_context(|| {
+        format!("no entry for {codename} in /etc/apt/sources.list or {SOURCES}, from which one for its sources could be made")
+    })?;
+    Ok(of_sources(&entry, &codename))
+}
+
 /// The installed version of a package, or "unknown" where it did not come as a package.
 pub fn version(package: &str) -> String {
     let query = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output();
@@ -174,6 +186,13 @@ fn renamed(stanza: &str, codename: &str) -> String {
     out
 }
 
+/// An entry for the backports as two, for source packages alone: a release that has no backports has the first.
+fn of_sources(entry: &str, codename: &str) -> String {
+    let backports = entry.replace("Types: deb deb-src\n", "Types: deb-src\n");
+    let release = backports.replace(&format!("Suites: {codename}-backports\n"), &format!("Suites: {codename}\n"));
+    format!("{release}\n{backports}")
+}
+
 /// An entry of apt's older form: `deb [options] URI suite components`.
 struct OneLine<'a> {
     options: Option<&'a str>,
@@ -225,6 +244,17 @@ mod tests {
         );
         assert!(offers(&entry, "bookworm-backports"));
         assert!(!offers(NEW, "bookworm-backports"));
+    }
+
+    #[test]
+    fn source_packages_come_from_the_release_and_its_backports() {
+        let entries = of_sources(&backports(NEW, "bookworm").unwrap(), "bookworm");
+        assert_eq!(
+            entries,
+            "Types: deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n\
+             Signed-By: /usr/share/keyrings/a.gpg\n\nTypes: deb-src\nURIs: http://mirror.example/debian\n\
+             Suites: bookworm-backports\nComponents: main\nSigned-By: /usr/share/keyrings/a.gpg\n"
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! One door for people: `cargo xtask demo | image | test | soak | fuzz | bench | nodes | sim`.
+//! One door for people: `cargo xtask demo | image | enclave | test | soak | fuzz | bench | nodes | sim`.
 mod bench;
 mod debian;
 mod demo;
+mod docker;
 mod emulated;
+mod enclave;
 mod fuzz;
 mod guest;
 mod image;
@@ -29,6 +31,10 @@ enum Task {
     Demo(demo::Args),
     /// Build the enclave image: kernel, static program, EIF, bill of materials, record; verify somebody else's
     Image(image::Args),
+    /// An emulated Nitro Enclave on this machine: set it up, run an image
+    Enclave(enclave::Args),
+    /// What the tests of the Docker way need: buildah, and a stand-in for AWS's init
+    Docker(docker::Args),
     /// Run every test: units, properties, real nodes of every line, differential tests, short fuzzing
     Test(test::Args),
     /// Run the fuzz targets for a given time each
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Image(args) => image::run(&args),
+        Task::Enclave(args) => enclave::run(&args),
+        Task::Docker(args) => docker::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Soak(args) => soak::run(&args),

@@ -1,0 +1,142 @@
+//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with three mends: as it is published, one program of the
+//! parent that hangs up at the wrong moment ends the vsock of the whole enclave, which nothing on Nitro can.
+use super::cause;
+use super::progress::{self, Progress};
+use super::setup::copy;
+use crate::debian::{self, Need};
+use crate::step;
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const NAME: &str = "vhost-device-vsock";
+/// The version of crates.io.
+const PUBLISHED: &str = "0.3.0";
+/// What it calls itself with the mends.
+pub const VERSION: &str = "0.3.0+hangup.1";
+
+/// A place in its source and what stands there instead.
+struct Mend {
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+const MENDS: [Mend; 5] = [
+    // The guest accepted, and whoever asked has hung up meanwhile (a status with a time limit, an enclave that was busy). As
+    // published: a panic, and no packet is handled any more. Now the guest's connection is reset.
+    Mend {
+        file: "src/vsock_conn.rs",
+        old: "self.stream.write_all(response.as_bytes()).unwrap();",
+        new: "if self.stream.write_all(response.as_bytes()).is_err() {\n                        self.rx_queue.enqueue(RxOps::Reset);\n                        return Ok(());\n                    }",
+    },
+    // Connected, and hung up before it said which port it wants. As published: its socket is kept and its event is never taken
+    // from the epoll, so that a processor is busy until the end.
+    Mend {
+        file: "src/vhu_vsock_thread.rs",
+        old: "// Has to be EPOLLIN as it was not connected previously\n",
+        new: "if evset.intersects(epoll::Events::EPOLLHUP | epoll::Events::EPOLLERR) {\n                        let _ = Self::epoll_unregister(self.get_epoll_fd(), fd);\n                        self.thread_backend.stream_map.remove(&fd);\n                    }\n",
+    },
+    // Two events of one socket in a batch. As published: the second one is a panic.
+    Mend {
+        file: "src/vhu_vsock_thread.rs",
+        old: "Self::epoll_unregister(self.epoll_file.as_raw_fd(), fd).unwrap();",
+        new: "let _ = Self::epoll_unregister(self.epoll_file.as_raw_fd(), fd);",
+    },
+    // So that nobody takes it for what was published.
+    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+hangup.1\"\n" },
+    Mend {
+        file: "Cargo.lock",
+        old: "name = \"vhost-device-vsock\"\nversion = \"0.3.0\"\n",
+        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+hangup.1\"\n",
+    },
+];
+
+/// Puts it into `FOLDER/bin`, unless it is there.
+pub fn ensure(folder: &Path) -> Result<()> {
+    let program = folder.join("bin").join(NAME);
+    if is_ours(&program) {
+        return Ok(());
+    }
+    debian::ensure_installed(NAME, &[Need { probe: "cc", package: "gcc" }])?;
+    println!("==> {NAME} {VERSION} is missing: about three minutes on two cores, once");
+    let work = folder.join("work/vsock");
+    let source = mended(&work)?;
+    let mut build = step::cargo();
+    // Its own lock file, so that it is built of what its authors tested. What is built stays for a next try.
+    build.args(["build", "--release", "--locked", "--bin", NAME, "--manifest-path"]).arg(source.join("Cargo.toml"));
+    build.arg("--target-dir").arg(work.join("target"));
+    step::run(&format!("build {NAME}"), &mut build).with_context(|| cause::of_cargo(folder))?;
+    copy(&work.join("target/release").join(NAME), &program)?;
+    ensure!(is_ours(&program), "{} was built and is not version {VERSION}", program.display());
+    let _ = fs::remove_dir_all(&work);
+    // Empty by now, unless a build of QEMU is still to end.
+    let _ = fs::remove_dir(folder.join("work"));
+    Ok(())
+}
+
+/// Whether it runs and is the mended version.
+pub fn is_ours(program: &Path) -> bool {
+    let output = Command::new(program).arg("--version").stderr(Stdio::null()).output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == format!("{NAME} {VERSION}"))
+}
+
+/// Its source, fetched and verified by cargo, copied and mended.
+fn mended(work: &Path) -> Result<PathBuf> {
+    let target = work.join("source");
+    if target.is_dir() {
+        return Ok(target);
+    }
+    let staged = work.join("source.new");
+    if staged.exists() {
+        fs::remove_dir_all(&staged).with_context(|| format!("cannot remove {}", staged.display()))?;
+    }
+    copy_folder(&fetched(work)?, &staged)?;
+    for mend in MENDS {
+        let path = staged.join(mend.file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(text.matches(mend.old).count() == 1, "{}: expected {:?} once", path.display(), mend.old);
+        fs::write(&path, text.replacen(mend.old, mend.new, 1))?;
+    }
+    fs::rename(&staged, &target)?;
+    Ok(target)
+}
+
+/// Where cargo has unpacked what crates.io has: the dependency of a package that is nothing else.
+fn fetched(work: &Path) -> Result<PathBuf> {
+    let asker = work.join("asker");
+    fs::create_dir_all(asker.join("src")).with_context(|| format!("cannot make {}", asker.display()))?;
+    fs::write(asker.join("src/lib.rs"), "")?;
+    let manifest = asker.join("Cargo.toml");
+    let text = format!(
+        "[package]\nname = \"asker\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[dependencies]\n{NAME} = \"={PUBLISHED}\"\n[workspace]\n"
+    );
+    fs::write(&manifest, text)?;
+    let mut fetch = step::cargo();
+    fetch.args(["fetch", "--manifest-path"]).arg(&manifest);
+    progress::run(&format!("{NAME} {PUBLISHED} from crates.io"), &mut fetch, &work.join("fetch.log"), Progress::Time)?;
+    let mut metadata = step::cargo();
+    metadata.args(["metadata", "--format-version", "1", "--offline", "--manifest-path"]).arg(&manifest);
+    let output = metadata.stderr(Stdio::inherit()).output().context("cannot run cargo metadata")?;
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata gives no JSON")?;
+    let packages = found["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let package = packages.iter().find(|package| package["name"] == NAME && package["version"] == PUBLISHED);
+    let manifest = package.and_then(|package| package["manifest_path"].as_str());
+    let folder = manifest.and_then(|path| Path::new(path).parent());
+    Ok(folder.with_context(|| format!("cargo fetched no {NAME} {PUBLISHED}"))?.to_path_buf())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_folder(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).with_context(|| format!("cannot copy {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
