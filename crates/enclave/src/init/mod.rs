@@ -15,7 +15,7 @@ mod options;
 pub use options::InitOptions;
 
 use crate::nsm::Nsm;
-use rustix::process::{Pid, WaitOptions, getpid, wait};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getpid, setrlimit, wait};
 use rustix::system::{RebootCommand, reboot};
 use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::SIGCHLD;
@@ -73,6 +73,8 @@ fn is_init_of(pid: Pid, called: Option<&OsStr>) -> bool {
 pub fn boot() -> Result<Booted, BootError> {
     // Before anything takes time.
     let kernel = clock_gettime(ClockId::Boottime).try_into().unwrap_or_default();
+    // No limit but the machine's own: memory is then locked as on a host, and nobody is warned of a swap that does not exist.
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     mounts::mount_all().map_err(BootError)?;
     let cmdline = std::fs::read_to_string("/proc/cmdline");
     let cmdline = cmdline.map_err(|error| BootError(format!("cannot read /proc/cmdline: {error}")))?;

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wire::control::{
-    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, LogLine, MetricsPage, Phase, Request,
-    Status,
+    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, LogLine, MachineStatus, MetricsPage,
+    Phase, Request, Status,
 };
 
 fn chain(state: &str, detail: &str) -> ChainStatus {
@@ -68,6 +68,50 @@ fn a_serving_enclave_is_shown_on_one_page() {
         "AB".repeat(20)
     );
     world.run(&["status"]).is(0, &expected, "");
+}
+
+#[test]
+fn the_machine_is_shown_with_what_is_unusual_about_it() {
+    let machine = MachineStatus {
+        is_init: true,
+        heartbeat: Some("answered".to_owned()),
+        random_source: Some("nsm-hwrng".to_owned()),
+        module_id: "i-1234-enc5678".to_owned(),
+        signs_documents: Some(true),
+        clock_ahead_ms: Some(-12),
+        kernel_ms: Some(640),
+        memory_total_bytes: 111 << 20,
+        memory_available_bytes: 96 << 20,
+        resident_bytes: 8 << 20,
+    };
+    let told = |machine: MachineStatus| {
+        let (world, _enclave) = world_with(Status { machine: Some(machine), ..serving("signing", "signing") });
+        world.run(&["status"]).out
+    };
+    let usual = "module         i-1234-enc5678\n\
+                 randomness     nsm-hwrng\n\
+                 clock          within a second of the security module's\n\
+                 memory         111 MiB, 96 MiB of it free, 8 MiB used by the signer\n\
+                 started by     this program is the image's init, 640 ms after the kernel's start, the loader answered\n";
+    let page = told(machine.clone());
+    assert!(page.contains(usual), "{page}");
+    let page = told(MachineStatus {
+        heartbeat: Some("port 9000\u{1b}[2J".to_owned()),
+        random_source: None,
+        signs_documents: Some(false),
+        clock_ahead_ms: Some(90_000),
+        memory_total_bytes: 0,
+        ..machine
+    });
+    for line in [
+        "i-1234-enc5678, does not sign its documents: an emulation\n",
+        "randomness     not told by the kernel\n",
+        "clock          90000 ms ahead of the security module's\n",
+        "THE LOADER DID NOT ANSWER: port 9000\u{fffd}[2J\n",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    assert!(!page.contains("memory  "), "{page}");
 }
 
 #[test]
