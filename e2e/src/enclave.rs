@@ -5,7 +5,7 @@ mod config;
 mod emulated;
 mod policy;
 
-pub use emulated::{Built, Machine};
+pub use emulated::{Built, Layout, Machine};
 pub use policy::key_policy;
 
 use crate::emulator::Emulator;

@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod client;
+pub mod docker;
 pub mod emulator;
 pub mod enclave;
 pub mod enclave_rig;

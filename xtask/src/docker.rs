@@ -1,0 +1,29 @@
+//! `cargo xtask docker`: what the tests of the Docker way need. There is no Docker here and nothing of AWS's: Debian's `buildah` builds the
+//! image, and a program of ours stands in for the init that nitro-cli puts before it (docs/docker.md says what that proves and what not).
+use crate::debian::{self, Need};
+use crate::{image, step};
+use anyhow::{Context, Result};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Static, because it boots in a ramdisk of its own; small, because images are counted in memory.
+const FLAGS: &str = r#"target.x86_64-unknown-linux-gnu.rustflags=["-Ctarget-feature=+crt-static", "-Cstrip=symbols"]"#;
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_: &Args) -> Result<()> {
+    ensure()
+}
+
+/// Installs `buildah` where it is missing, and builds the stand-in for AWS's init; cheap where nothing changed.
+pub fn ensure() -> Result<()> {
+    let needs = [("buildah", "buildah"), ("tar", "tar")].map(|(probe, package)| Need { probe, package });
+    debian::ensure_installed("building the Docker image without Docker", &needs)?;
+    let arguments = ["build", "--release", "--package", "docker-init", "--target", TARGET, "--config", FLAGS];
+    step::run("the stand-in for AWS's init", step::cargo().args(arguments))?;
+    let built = step::root().join("target").join(TARGET).join("release/docker-init");
+    std::fs::create_dir_all(image::folder())?;
+    let place = image::folder().join("docker-init");
+    std::fs::copy(&built, &place).with_context(|| format!("cannot copy {} to {}", built.display(), place.display()))?;
+    Ok(())
+}
