@@ -130,7 +130,7 @@ fn reap_until_it_ends(child: u32) -> Result<()> {
                 (Some(0), _) => eprintln!("docker-init: the child ended"),
                 (Some(code), _) => eprintln!("docker-init: the child ended with exit status {code}"),
                 (None, signal) => {
-                    eprintln!("docker-init: the child was ended by signal {}", signal.unwrap_or_default())
+                    eprintln!("docker-init: the child was ended by signal {}", signal.unwrap_or_default());
                 }
             }
             return Ok(());
