@@ -30,7 +30,10 @@ pub fn ensure() -> Result<Tools> {
     // Tests, bench and demo may ask at one time.
     let lock =
         fs::File::create(folder.join("lock")).with_context(|| format!("cannot write in {}", folder.display()))?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("cannot lock the emulator's folder")?;
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        println!("==> waiting for another setup of the emulator in {}", folder.display());
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("cannot lock the emulator's folder")?;
+    }
     if let Some(tools) = found(&folder) {
         return Ok(tools);
     }

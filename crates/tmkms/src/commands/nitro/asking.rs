@@ -12,7 +12,7 @@ use wire::token::Token;
 /// Which enclave.
 #[derive(Debug, Args)]
 pub struct EnclaveOption {
-    /// The enclave: its CID, or unix:PATH for an emulated one
+    /// The enclave: its CID, or CID@FOLDER (emulated), or unix:PATH (a process)
     #[arg(short = 'i', long = "enclave", value_name = "CID")]
     enclave: Enclave,
     /// Its control port: the -p of `tmkms nitro start`

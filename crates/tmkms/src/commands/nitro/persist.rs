@@ -50,7 +50,7 @@ pub struct Persist {
     /// The port that the enclave connects to: the chains' state_vsock_port
     #[arg(short, long, value_name = "PORT")]
     port: u32,
-    /// Serve this enclave alone: its CID, or unix:PATH for an emulated one
+    /// Serve this enclave alone: its CID, or CID@FOLDER (emulated), or unix:PATH (a process)
     #[arg(short = 'i', long = "enclave", value_name = "CID")]
     enclave: Option<Enclave>,
     /// The control token, as `push-config` has made it
@@ -176,7 +176,7 @@ impl Persist {
             std::io::ErrorKind::AddrInUse => "another process has it: stop that one, or give another port with -p",
             std::io::ErrorKind::PermissionDenied => "ports below 1024 need root, or CAP_NET_BIND_SERVICE",
             _ => {
-                "see whether this is a Nitro instance with vsock (`lsmod | grep vsock`); an emulated enclave needs -i unix:PATH"
+                "see whether this is a Nitro instance with vsock (`lsmod | grep vsock`); an emulated enclave needs -i CID@FOLDER"
             }
         };
         Failure::new(Exit::Runtime, message, help)

@@ -34,7 +34,7 @@ pub struct Proxy {
     port: u32,
     #[command(flatten)]
     target: TargetArgs,
-    /// Serve this enclave alone: its CID, or unix:PATH for an emulated one
+    /// Serve this enclave alone: its CID, or CID@FOLDER (emulated), or unix:PATH (a process)
     #[arg(short = 'i', long = "enclave", value_name = "CID")]
     enclave: Option<Enclave>,
     /// How many connections may be open at the same time; more are closed
@@ -97,7 +97,7 @@ impl Proxy {
             io::ErrorKind::AddrInUse => "another process has it: stop that one, or give another port with -p",
             io::ErrorKind::PermissionDenied => "ports below 1024 need root, or CAP_NET_BIND_SERVICE",
             _ => {
-                "see whether this is a Nitro instance with vsock (`lsmod | grep vsock`); an emulated enclave needs -i unix:PATH"
+                "see whether this is a Nitro instance with vsock (`lsmod | grep vsock`); an emulated enclave needs -i CID@FOLDER"
             }
         };
         Failure::new(Exit::Runtime, message, help)
