@@ -19,9 +19,11 @@ pub fn run(_: &Args) -> Result<()> {
 pub fn ensure() -> Result<()> {
     let needs = [("buildah", "buildah"), ("tar", "tar")].map(|(probe, package)| Need { probe, package });
     debian::ensure_installed("building the Docker image without Docker", &needs)?;
-    let arguments = ["build", "--release", "--package", "docker-init", "--target", TARGET, "--config", FLAGS];
-    step::run("the stand-in for AWS's init", step::cargo().args(arguments))?;
-    let built = step::root().join("target").join(TARGET).join("release/docker-init");
+    let target = step::root().join("target");
+    let mut build = step::cargo();
+    build.args(["build", "--release", "--package", "docker-init", "--target", TARGET, "--config", FLAGS]);
+    step::run("the stand-in for AWS's init", build.arg("--target-dir").arg(&target))?;
+    let built = target.join(TARGET).join("release/docker-init");
     std::fs::create_dir_all(image::folder())?;
     let place = image::folder().join("docker-init");
     std::fs::copy(&built, &place).with_context(|| format!("cannot copy {} to {}", built.display(), place.display()))?;
