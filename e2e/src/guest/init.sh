@@ -5,9 +5,13 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs run /run
+read -r uptime _ </proc/uptime
+echo "guest: the kernel is up after $uptime s"
 for module in $(cat /modules/order); do
 	insmod "/modules/$module" || echo "guest: the module $module cannot be loaded"
 done
+read -r uptime _ </proc/uptime
+echo "guest: modules are loaded after $uptime s"
 ifconfig lo 127.0.0.1 up
 # Where QEMU's user networking has the guest, and itself; the machine that QEMU runs on is 10.0.2.2.
 if [ -e /sys/class/net/eth0 ]; then
@@ -53,7 +57,8 @@ set -e
 trap 'echo "guest: the script has failed"' EXIT
 . /script
 trap - EXIT
-echo "guest: ready"
+read -r uptime _ </proc/uptime
+echo "guest: ready after $uptime s"
 set +e
 while :; do
 	sleep 3600

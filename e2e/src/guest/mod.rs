@@ -3,16 +3,17 @@
 //! The first process is a script of ours on busybox, see `init.sh`; a test gives it commands, programs, files and disks. The guest reaches ports
 //! of the host's loopback at 10.0.2.2.
 mod chance;
+pub mod cuts;
 mod disk;
 mod initramfs;
 mod nbd;
+pub mod relay;
 mod tools;
-mod vsock;
 
 pub use chance::Chance;
 pub use disk::{Cut, Disk, Filesystem, Loss};
+pub use relay::Relay;
 pub use tools::{Tools, folder};
-pub use vsock::Relay;
 
 use crate::process::tail;
 use crate::{Process, Sandbox, until};
@@ -22,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use vsock::Vsock;
 
 /// What every guest needs for disks, network and randomness.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_net", "xfs"];
@@ -50,8 +50,8 @@ pub struct GuestSpec {
     pub forwards: Vec<(u16, u16)>,
     /// Loads vsock with the loopback transport (CID 1).
     pub vsock_loopback: bool,
-    /// A virtio-vsock device with this CID: programs of the host reach the guest's ports by [`Guest::vsock`].
-    pub vsock_cid: Option<u32>,
+    /// A virtio-vsock device, which the test runs (`vhost-device-vsock`): the socket where it waits for QEMU (vhost-user).
+    pub vsock_device: Option<PathBuf>,
     /// More modules, by name; what they need comes along.
     pub modules: Vec<&'static str>,
 }
@@ -63,7 +63,6 @@ pub struct Guest {
     spec: GuestSpec,
     tools: Tools,
     initramfs: PathBuf,
-    vsock: Option<Vsock>,
     machine: Option<Process>,
 }
 
@@ -85,7 +84,7 @@ impl Guest {
     pub fn prepare(sandbox: &Sandbox, name: &str, spec: GuestSpec) -> Result<Self> {
         let tools = Tools::find()?;
         let mut modules = MODULES.to_vec();
-        if spec.vsock_loopback || spec.vsock_cid.is_some() {
+        if spec.vsock_loopback || spec.vsock_device.is_some() {
             modules.extend(VSOCK_MODULES);
         }
         modules.extend(&spec.modules);
@@ -98,15 +97,7 @@ impl Guest {
         }
         let initramfs = sandbox.dir().join(format!("{name}.cpio"));
         first.write(&initramfs)?;
-        Ok(Self {
-            sandbox: sandbox.clone(),
-            name: name.to_owned(),
-            spec,
-            tools,
-            initramfs,
-            vsock: None,
-            machine: None,
-        })
+        Ok(Self { sandbox: sandbox.clone(), name: name.to_owned(), spec, tools, initramfs, machine: None })
     }
 
     /// Gives it power; `words` are added to the kernel's command line.
@@ -115,9 +106,6 @@ impl Guest {
     /// When it has power already, or QEMU does not start.
     pub fn boot(&mut self, words: &[String]) -> Result<()> {
         ensure!(self.machine.as_mut().is_none_or(|machine| !machine.is_running()), "{} runs already", self.name);
-        if let Some(cid) = self.spec.vsock_cid {
-            self.vsock = Some(Vsock::start(&self.sandbox, &self.name, cid)?);
-        }
         self.machine = Some(Process::spawn(&self.sandbox, &self.name, self.command(words))?);
         Ok(())
     }
@@ -128,13 +116,15 @@ impl Guest {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"]);
         // Plain instructions are what is emulated fastest; RDRAND spares the wait for entropy.
         command.args(["-accel", "tcg", "-cpu", "qemu64,+rdrand", "-smp", "1", "-m", &format!("{memory}M")]);
-        let memory_of = if self.spec.vsock_cid.is_some() { ",memory-backend=mem" } else { "" };
+        let vsock = self.spec.vsock_device.as_deref();
+        let memory_of = if vsock.is_some() { ",memory-backend=mem" } else { "" };
         command.args(["-M", &format!("pc{memory_of}")]);
         command.arg("-kernel").arg(&self.tools.kernel).arg("-initrd").arg(&self.initramfs);
         command.args(["-append", &format!("{CMDLINE} {}", words.join(" "))]);
         for (index, disk) in self.spec.disks.iter().enumerate() {
             let socket = comma(disk.socket());
-            command.args(["-blockdev", &format!("driver=nbd,node-name=d{index},server.type=unix,server.path={socket}")]);
+            command
+                .args(["-blockdev", &format!("driver=nbd,node-name=d{index},server.type=unix,server.path={socket}")]);
             let serial = disk.name();
             command.args(["-device", &format!("virtio-blk-pci,drive=d{index},serial={serial},write-cache=on")]);
         }
@@ -143,10 +133,10 @@ impl Guest {
             network += &format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
         }
         command.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net,romfile="]);
-        if let Some(vsock) = &self.vsock {
+        if let Some(socket) = vsock {
             // The device is a process of its own, which reads and writes the guest's memory.
             command.args(["-object", &format!("memory-backend-memfd,id=mem,size={memory}M,share=on")]);
-            command.args(["-chardev", &format!("socket,id=vsock,path={}", comma(vsock.vhost_socket()))]);
+            command.args(["-chardev", &format!("socket,id=vsock,path={}", comma(socket))]);
             command.args(["-device", "vhost-user-vsock-pci,chardev=vsock"]);
         }
         command
@@ -192,20 +182,11 @@ impl Guest {
         self.machine.as_mut().with_context(|| format!("{} has not been booted", self.name))
     }
 
-    /// The base path of its vsock, in Firecracker's convention: connect and send `CONNECT PORT\n`.
-    ///
-    /// # Errors
-    /// When it has none.
-    pub fn vsock(&self) -> Result<PathBuf> {
-        Ok(self.vsock.as_ref().context("this guest has no vsock")?.base().to_path_buf())
-    }
-
     /// Cuts its power: SIGKILL to QEMU, and with it go the guest's memory and page cache. The disks are cut each on its own: [`Disk::cut`].
     pub fn cut(&mut self) {
         if let Some(machine) = &mut self.machine {
             machine.kill();
         }
-        self.vsock = None;
     }
 
     /// Waits for the guest to end by itself, as `poweroff -f` in its script does.

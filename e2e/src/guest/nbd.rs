@@ -35,6 +35,8 @@ const MAX_OPTION_BYTES: u32 = 64 << 10;
 const MAX_REQUEST_BYTES: u32 = 32 << 20;
 /// What is read and written at once, and what a power cut keeps or loses as a whole.
 pub const SECTOR_BYTES: usize = 512;
+/// The smallest, the best and the largest request, as NBD_INFO_BLOCK_SIZE has them.
+const BLOCK_SIZES: [u32; 3] = [512, 4096, MAX_REQUEST_BYTES];
 
 /// A disk as its reader and writer sees it. Offsets and lengths are whole sectors within the disk.
 pub trait Blocks {
@@ -99,7 +101,7 @@ fn negotiate(input: &mut impl Read, output: &mut impl Write, size: u64) -> Resul
                 export.extend(TRANSMISSION_FLAGS.to_be_bytes());
                 option_reply(output, option, REP_INFO, &export)?;
                 let mut sizes = INFO_BLOCK_SIZE.to_be_bytes().to_vec();
-                for size in [SECTOR_BYTES as u32, 4096, MAX_REQUEST_BYTES] {
+                for size in BLOCK_SIZES {
                     sizes.extend(size.to_be_bytes());
                 }
                 option_reply(output, option, REP_INFO, &sizes)?;
