@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that proves the project, in one run with one summary.
-use crate::{fuzz, nodes, sim, step};
+use crate::debian::{self, Need};
+use crate::{docker, enclave, fuzz, guest, image, nodes, sim, step};
 use anyhow::{Result, ensure};
 use std::process::Command;
 use std::time::Instant;
@@ -98,8 +99,18 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
+/// What is built once and kept, and what is built from this source for the tests that boot something.
+fn prepare() -> Result<()> {
     nodes::build_all()?;
+    enclave::ensure()?;
+    image::ensure()?;
+    guest::ensure()?;
+    docker::ensure()?;
+    debian::ensure_installed("looking at the units", &[Need { probe: "systemd-analyze", package: "systemd" }])
+}
+
+fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
+    prepare()?;
     let oracle = step::root().join(".cache/nodes");
     let differential =
         ["test", "--release", "--package", "privval", "--test", "it", "oracle", "--", "--ignored", "--nocapture"];
@@ -109,10 +120,21 @@ fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
     )?;
     let chains = ["test", "--release", "--package", "e2e", "--no-fail-fast", "--", "--test-threads=2", "--nocapture"];
     tally.cargo_test("real nodes, faults, hostile peers", step::cargo().args(chains))?;
+    reproducible(tally)?;
     tally.cargo_test("the aws command line against the development KMS", &mut sim::aws_tests()?)?;
     let started = Instant::now();
     let (passed, failed) = fuzz::run_each(args.fuzz_seconds)?;
     tally.add("fuzzing, a short run of each target", passed, failed, started);
+    Ok(())
+}
+
+/// The image from this checkout and from a clone elsewhere, by somebody else: one test, whose failure names the first difference.
+fn reproducible(tally: &mut Tally) -> Result<()> {
+    let started = Instant::now();
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["image", "--twice"]).current_dir(step::root());
+    let same = step::run_lines("build the image twice and compare", &mut command, |_| ())?;
+    tally.add("the image from two clones: the same bytes", u64::from(same), u64::from(!same), started);
     Ok(())
 }
 
