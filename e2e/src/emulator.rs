@@ -257,7 +257,7 @@ impl Emulator {
     /// As [`Emulator::start`].
     pub fn restart(&mut self, sandbox: &Sandbox) -> Result<()> {
         self.kill();
-        *self = Self::start(sandbox, &self.machine.name().to_owned(), &self.spec.clone())?;
+        *self = Self::start(sandbox, self.machine.name(), &self.spec.clone())?;
         Ok(())
     }
 }
