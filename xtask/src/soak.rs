@@ -3,6 +3,7 @@
 //! Each episode takes a line, a transport and one or four validators by chance, lets a chain run on the signer, and does
 //! things to it that happen to machines: kills, pauses, restarts of the signer and of its node. Beside the node, CometBFT's own client asks the same
 //! key for other blocks at the heights where the chain is, over a second connection. What it gets signed is remembered; a conflict ends the run.
+mod cuts;
 mod enclave;
 
 use crate::{fuzz, nodes, step};
@@ -16,9 +17,12 @@ pub struct Args {
     /// How long: 30m, 8h
     #[arg(long, default_value = "30m", value_parser = fuzz::duration)]
     time: Duration,
-    /// Only episodes with this side: host or enclave (default: both, by chance)
-    #[arg(long, value_parser = ["host", "enclave"])]
+    /// Only episodes with this side: host or enclave (default: both, by chance), or cuts (of the power of a guest in which this signer and others sign)
+    #[arg(long, value_parser = ["host", "enclave", "cuts"])]
     only: Option<String>,
+    /// With cuts: this many, however long it takes
+    #[arg(long)]
+    count: Option<u32>,
     /// Repeat the episodes of an earlier run (it prints its seed)
     #[arg(long)]
     seed: Option<u64>,
@@ -31,9 +35,12 @@ const FAULTS_PER_EPISODE: u32 = 8;
 pub fn run(args: &Args) -> Result<()> {
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
     step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
-    nodes::build_all()?;
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
     let seed = args.seed.unwrap_or(clock);
+    if args.only.as_deref() == Some("cuts") {
+        return cuts::run(&args.count.map_or(cuts::Until::Time(args.time), cuts::Until::Count), seed);
+    }
+    nodes::build_all()?;
     println!("\n==> soak for {} s with --seed {seed}", args.time.as_secs());
     let begun = Instant::now();
     let mut totals = Totals::default();

@@ -7,6 +7,7 @@ mod report;
 use crate::{nodes, step};
 use anyhow::{Context, Result};
 use e2e::{Client, Line, Sandbox, Transport};
+pub use peers::build_tmkms;
 use peers::Peer;
 use report::{Figures, Report};
 use std::path::PathBuf;

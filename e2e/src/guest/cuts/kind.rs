@@ -58,6 +58,12 @@ impl Kind {
         matches!(self, Self::Start | Self::Persist)
     }
 
+    /// Whether it must refuse after every cut: ours, and FilePV where every write is durable when it returns.
+    #[must_use]
+    pub const fn is_safe(self) -> bool {
+        self.is_ours() || matches!(self, Self::FilePvSync)
+    }
+
     /// Options of its mount.
     pub const fn mount_options(self) -> &'static str {
         match self {

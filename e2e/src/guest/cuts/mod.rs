@@ -12,6 +12,7 @@ use crate::signer::{binary, built};
 use crate::{Line, Sandbox, until};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -109,6 +110,18 @@ impl PowerCuts {
         self.subjects.iter().map(Subject::tally).collect()
     }
 
+    /// That none of ours, and no FilePV whose file system syncs, has signed a conflict or stayed away.
+    ///
+    /// # Errors
+    /// With the figures of the first that did.
+    pub fn expect_no_conflict(&self) -> Result<()> {
+        let safe = |tally: &Tally| !tally.kind.is_safe() || (tally.conflicts == 0 && tally.lost == 0);
+        let tallies = self.tallies();
+        let unsafe_one = tallies.iter().find(|tally| !safe(tally));
+        ensure!(unsafe_one.is_none(), "expected no conflict and everybody back, got {unsafe_one:?}");
+        Ok(())
+    }
+
     fn power_on(&mut self, pause: Option<Duration>) -> Result<()> {
         let begun = Instant::now();
         self.power.store(true, Ordering::SeqCst);
@@ -139,6 +152,13 @@ impl PowerCuts {
         let gone = self.subjects.iter().zip(back).filter(|(_, back)| !back);
         self.reseed = gone.map(|(subject, _)| subject.name.clone()).collect();
         Ok(())
+    }
+}
+
+impl fmt::Display for PowerCuts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cut { kept, lost } = self.disks;
+        write!(f, "{} power cuts; of the sectors that were not flushed {kept} were kept and {lost} lost", self.cuts)
     }
 }
 
