@@ -36,6 +36,9 @@ pub struct Args {
     /// Build kernel and program anew, compare with these measurements, and name the first difference
     #[arg(long, value_name = "measurements.json", conflicts_with = "twice")]
     verify: Option<PathBuf>,
+    /// Only build what every image is made of: kernel, program, and the tool that writes images
+    #[arg(long, conflicts_with_all = ["sign_cert", "sign_key", "out", "verify", "twice"])]
+    prepare: bool,
     /// Build from two clones in different folders, by different users, and compare the bytes
     #[arg(long, conflicts_with_all = ["sign_cert", "sign_key", "out"])]
     twice: bool,
@@ -50,6 +53,12 @@ pub struct Ready {
     pub kernel: PathBuf,
     /// `.cache/tools/bin/eif`, which writes images.
     pub tool: PathBuf,
+}
+
+impl Ready {
+    fn show(&self) {
+        [&self.kernel, &self.binary, &self.tool].iter().for_each(|path| println!("{}", path.display()));
+    }
 }
 
 /// The folder of what `cargo xtask image` makes.
@@ -80,6 +89,7 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.verify {
         Some(measurements) => verify::run(args, measurements),
         None if args.twice => twice::run(args),
+        None if args.prepare => ensure().map(|ready| ready.show()),
         None => make(args),
     }
 }
