@@ -65,6 +65,20 @@ impl Chosen {
         self.init.is_none()
     }
 
+    /// What people should know of an image that is not wholly ours.
+    pub const fn note(&self) -> Option<&'static str> {
+        if self.init.is_some() {
+            Some("PCR1 is of the kernel and the init that were given; the program is in PCR2, with your files")
+        } else if self.kernel.is_some() {
+            Some(
+                "the kernel that was given must have the drivers for vsock and for the Nitro Secure Module built in: our init \
+                 loads no modules; AWS's kernel wants AWS's --init and --nsm-ko",
+            )
+        } else {
+            None
+        }
+    }
+
     /// The image's parts, with this kernel (if no other one was chosen) and this program.
     pub fn parts(&self, kernel: &Path, program: &Path) -> Result<Parts> {
         let kernel = read(self.kernel.as_deref().unwrap_or(kernel))?;

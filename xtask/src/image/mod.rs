@@ -131,7 +131,7 @@ struct Made {
     parts: Parts,
     measurements: Measurements,
     eif_bytes: usize,
-    own_layout: bool,
+    note: Option<&'static str>,
 }
 
 impl Made {
@@ -142,7 +142,7 @@ impl Made {
         let measurements = ::image::write(tool, &parts, args.signing().as_ref(), &file)?;
         write(&out.join("measurements.json"), measurements.to_json().as_bytes())?;
         let eif_bytes = usize::try_from(std::fs::metadata(&file)?.len())?;
-        Ok(Self { folder: out.to_owned(), parts, measurements, eif_bytes, own_layout: args.chosen.has_own_layout() })
+        Ok(Self { folder: out.to_owned(), parts, measurements, eif_bytes, note: args.chosen.note() })
     }
 
     /// The bill of materials and the record of this build, beside the image.
@@ -171,10 +171,8 @@ impl Made {
                 self.eif_bytes
             );
         }
-        if !self.own_layout {
-            println!(
-                "note: the boot files are those that were given, so PCR1 is of them; the program is in PCR2, with your files"
-            );
+        if let Some(note) = self.note {
+            println!("note: {note}");
         }
     }
 }
@@ -191,22 +189,22 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     if std::fs::read(to).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let new = with_suffix(to, "new");
+    let new = unfinished(to);
     std::fs::copy(from, &new).with_context(|| format!("cannot write {}", new.display()))?;
     std::fs::rename(&new, to).with_context(|| format!("cannot write {}", to.display()))
 }
 
 /// Writes a whole file or none.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let new = with_suffix(path, "new");
+    let new = unfinished(path);
     std::fs::write(&new, bytes).with_context(|| format!("cannot write {}", new.display()))?;
     std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// Beside it, and no other process's.
+fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
+    name.push(format!(".new-{}", std::process::id()));
     name.into()
 }
 
