@@ -1,5 +1,6 @@
-//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with three mends: as it is published, one program of the
-//! parent that hangs up at the wrong moment ends the vsock of the whole enclave, which nothing on Nitro can.
+//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with four mends: as it is published, one program of the
+//! parent that hangs up at the wrong moment ends the vsock of the whole enclave, and what one guest sends another is cut off after 4 KiB. Nothing on
+//! Nitro does that.
 use super::cause;
 use super::progress::{self, Progress};
 use super::setup::copy;
@@ -14,7 +15,7 @@ const NAME: &str = "vhost-device-vsock";
 /// The version of crates.io.
 const PUBLISHED: &str = "0.3.0";
 /// What it calls itself with the mends.
-pub const VERSION: &str = "0.3.0+hangup.1";
+pub const VERSION: &str = "0.3.0+mended.2";
 
 /// A place in its source and what stands there instead.
 struct Mend {
@@ -23,7 +24,7 @@ struct Mend {
     new: &'static str,
 }
 
-const MENDS: [Mend; 5] = [
+const MENDS: [Mend; 7] = [
     // The guest accepted, and whoever asked has hung up meanwhile (a status with a time limit, an enclave that was busy). As
     // published: a panic, and no packet is handled any more. Now the guest's connection is reset.
     Mend {
@@ -44,14 +45,43 @@ const MENDS: [Mend; 5] = [
         old: "Self::epoll_unregister(self.epoll_file.as_raw_fd(), fd).unwrap();",
         new: "let _ = Self::epoll_unregister(self.epoll_file.as_raw_fd(), fd);",
     },
+    // A packet from one guest to another that is longer than the receiver's buffer (Linux: 4 KiB, and up to 64 KiB are sent at once). As
+    // published: the buffer's length is delivered, the header says the whole, and the rest is lost. Now the rest is the next packet.
+    Mend { file: "src/thread_backend.rs", old: "            .ok_or(Error::EmptyRawPktsQueue)?;\n", new: SPLIT },
+    Mend {
+        file: "src/thread_backend.rs",
+        old: "    /// Handle a new guest initiated connection, i.e from the peer, the guest\n",
+        new: SPLIT_FUNCTION,
+    },
     // So that nobody takes it for what was published.
-    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+hangup.1\"\n" },
+    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+mended.2\"\n" },
     Mend {
         file: "Cargo.lock",
         old: "name = \"vhost-device-vsock\"\nversion = \"0.3.0\"\n",
-        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+hangup.1\"\n",
+        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+mended.2\"\n",
     },
 ];
+
+const SPLIT: &str = "            .ok_or(Error::EmptyRawPktsQueue)?;
+        let raw_vsock_pkt = match pkt.data_slice().map(|buf| buf.len()) {
+            Some(room) if room > 0 && room < raw_vsock_pkt.data.len() => self.split_raw_pkt(raw_vsock_pkt, room),
+            _ => raw_vsock_pkt,
+        };
+";
+
+/// The header's length stands behind two CIDs and two ports (`struct virtio_vsock_hdr`).
+const SPLIT_FUNCTION: &str = "    /// The first `room` bytes of a packet; the rest is the next packet.
+    fn split_raw_pkt(&mut self, mut first: RawVsockPacket, room: usize) -> RawVsockPacket {
+        let length = 24..28;
+        let mut rest = RawVsockPacket { header: first.header, data: first.data.split_off(room) };
+        rest.header[length.clone()].copy_from_slice(&(rest.data.len() as u32).to_le_bytes());
+        first.header[length].copy_from_slice(&(room as u32).to_le_bytes());
+        self.raw_pkts_queue.write().unwrap().push_front(rest);
+        first
+    }
+
+    /// Handle a new guest initiated connection, i.e from the peer, the guest
+";
 
 /// Puts it into `FOLDER/bin`, unless it is there.
 pub fn ensure(folder: &Path) -> Result<()> {
