@@ -21,6 +21,10 @@ pub const PARENT_CID: u32 = 2;
 /// Memory that `nitro-cli run-enclave` gives at least, in MiB.
 pub const LEAST_MEMORY_MIB: u64 = 64;
 
+/// The credit that the parent gives the enclave on each connection, and so the longest packet. Linux puts more than 32 KiB less its own
+/// bookkeeping into several pieces (`virtio_vsock_alloc_skb`), and vhost-device-vsock drops a packet of several pieces without a word.
+const CREDIT_BYTES: u32 = 28 << 10;
+
 /// The longest `FOLDER/CID`: a socket's path has 107 bytes, and `_4294967295` may follow.
 const MAX_BASE_BYTES: usize = 107 - 11;
 
@@ -309,6 +313,7 @@ fn start_vsock(sandbox: &Sandbox, name: &str, tools: &Tools, spec: &EmulatorSpec
     command.arg("--guest-cid").arg(spec.cid.to_string());
     command.arg("--uds-path").arg(spec.base());
     command.arg("--socket").arg(vhost_socket(spec));
+    command.arg("--tx-buffer-size").arg(CREDIT_BYTES.to_string());
     let mut process = Process::spawn(sandbox, &format!("{name}-vsock"), command)?;
     until("vhost-device-vsock", Duration::from_secs(20), || {
         process.check()?;
