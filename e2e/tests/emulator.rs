@@ -42,7 +42,8 @@ fn status(enclave: &mut Emulator) -> Result<Value> {
         enclave.check()?;
         let mut command = Command::new(&program);
         let output = command.args(["nitro", "status", "--json", "-i", &enclave.endpoint()]).output()?;
-        Ok(output.status.success().then(|| serde_json::from_slice(&output.stdout)).transpose()?)
+        // An enclave that waits is not well, says the exit code; what it says of itself stands there all the same.
+        Ok(serde_json::from_slice(&output.stdout).ok())
     })
 }
 
