@@ -1,4 +1,4 @@
-//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with four mends: as it is published, one program of the
+//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with five mends: as it is published, one program of the
 //! parent that hangs up at the wrong moment ends the vsock of the whole enclave, and what one guest sends another is cut off after 4 KiB. Nothing on
 //! Nitro does that.
 use super::cause;
@@ -15,7 +15,7 @@ const NAME: &str = "vhost-device-vsock";
 /// The version of crates.io.
 const PUBLISHED: &str = "0.3.0";
 /// What it calls itself with the mends.
-pub const VERSION: &str = "0.3.0+mended.2";
+pub const VERSION: &str = "0.3.0+mended.3";
 
 /// A place in its source and what stands there instead.
 struct Mend {
@@ -24,7 +24,7 @@ struct Mend {
     new: &'static str,
 }
 
-const MENDS: [Mend; 7] = [
+const MENDS: [Mend; 8] = [
     // The guest accepted, and whoever asked has hung up meanwhile (a status with a time limit, an enclave that was busy). As
     // published: a panic, and no packet is handled any more. Now the guest's connection is reset.
     Mend {
@@ -45,6 +45,13 @@ const MENDS: [Mend; 7] = [
         old: "Self::epoll_unregister(self.epoll_file.as_raw_fd(), fd).unwrap();",
         new: "let _ = Self::epoll_unregister(self.epoll_file.as_raw_fd(), fd);",
     },
+    // Bytes wait for the parent's program, and it has sent some itself. As published: only the reading is done, for which the guest's
+    // buffer has no room, while the guest waits until it may write: the two ask each other for credit for ever. Now both are done.
+    Mend {
+        file: "src/vhu_vsock_thread.rs",
+        old: "                // Unregister stream from the epoll, register when connection is\n",
+        new: FLUSH,
+    },
     // A packet from one guest to another that is longer than the receiver's buffer (Linux: 4 KiB, and up to 64 KiB are sent at once). As
     // published: the buffer's length is delivered, the header says the whole, and the rest is lost. Now the rest is the next packet.
     Mend { file: "src/thread_backend.rs", old: "            .ok_or(Error::EmptyRawPktsQueue)?;\n", new: SPLIT },
@@ -54,13 +61,24 @@ const MENDS: [Mend; 7] = [
         new: SPLIT_FUNCTION,
     },
     // So that nobody takes it for what was published.
-    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+mended.2\"\n" },
+    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+mended.3\"\n" },
     Mend {
         file: "Cargo.lock",
         old: "name = \"vhost-device-vsock\"\nversion = \"0.3.0\"\n",
-        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+mended.2\"\n",
+        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+mended.3\"\n",
     },
 ];
+
+const FLUSH: &str = "                match conn.tx_buf.flush_to(&mut conn.stream) {
+                    Ok(written) if written > 0 => {
+                        conn.fwd_cnt += Wrapping(written as u32);
+                        conn.rx_queue.enqueue(RxOps::CreditUpdate);
+                        self.thread_backend.backend_rxq.push_back(ConnMapKey::new(conn.local_port, conn.peer_port));
+                    }
+                    _ => {}
+                }
+                // Unregister stream from the epoll, register when connection is
+";
 
 const SPLIT: &str = "            .ok_or(Error::EmptyRawPktsQueue)?;
         let raw_vsock_pkt = match pkt.data_slice().map(|buf| buf.len()) {
