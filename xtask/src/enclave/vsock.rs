@@ -147,11 +147,14 @@ fn mended(work: &Path) -> Result<PathBuf> {
         ensure!(text.matches(mend.old).count() == 1, "{}: expected {:?} once", path.display(), mend.old);
         fs::write(&path, text.replacen(mend.old, mend.new, 1))?;
     }
+    // Else cargo takes it for a member of the workspace whose folder it lies in.
+    let manifest = staged.join("Cargo.toml");
+    fs::write(&manifest, fs::read_to_string(&manifest)? + "\n[workspace]\n")?;
     fs::rename(&staged, &target)?;
     Ok(target)
 }
 
-/// Where cargo has unpacked what crates.io has: the dependency of a package that is nothing else.
+/// What crates.io has, verified and unpacked by cargo: the dependency of a package that is nothing else.
 fn fetched(work: &Path) -> Result<PathBuf> {
     let asker = work.join("asker");
     fs::create_dir_all(asker.join("src")).with_context(|| format!("cannot make {}", asker.display()))?;
@@ -161,18 +164,14 @@ fn fetched(work: &Path) -> Result<PathBuf> {
         "[package]\nname = \"asker\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[dependencies]\n{NAME} = \"={PUBLISHED}\"\n[workspace]\n"
     );
     fs::write(&manifest, text)?;
+    // cargo's metadata leaves out what has no library, and its vendoring does not.
+    let vendor = work.join("vendor");
     let mut fetch = step::cargo();
-    fetch.args(["fetch", "--manifest-path"]).arg(&manifest);
+    fetch.args(["vendor", "--manifest-path"]).arg(&manifest).arg(&vendor);
     progress::run(&format!("{NAME} {PUBLISHED} from crates.io"), &mut fetch, &work.join("fetch.log"), Progress::Time)?;
-    let mut metadata = step::cargo();
-    metadata.args(["metadata", "--format-version", "1", "--offline", "--manifest-path"]).arg(&manifest);
-    let output = metadata.stderr(Stdio::inherit()).output().context("cannot run cargo metadata")?;
-    let found: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata gives no JSON")?;
-    let packages = found["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let package = packages.iter().find(|package| package["name"] == NAME && package["version"] == PUBLISHED);
-    let manifest = package.and_then(|package| package["manifest_path"].as_str());
-    let folder = manifest.and_then(|path| Path::new(path).parent());
-    Ok(folder.with_context(|| format!("cargo fetched no {NAME} {PUBLISHED}"))?.to_path_buf())
+    let source = vendor.join(NAME);
+    ensure!(source.join("Cargo.lock").is_file(), "cargo fetched no {NAME} {PUBLISHED} into {}", vendor.display());
+    Ok(source)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
