@@ -1,6 +1,6 @@
 //! The loader's question whether the enclave lives: `nitro-cli run-enclave` listens on the parent's port 9000, and waits for
 //! one byte that it sends back (`enclave_ready` in `init.c` of aws-nitro-enclaves-sdk-bootstrap).
-use std::io::{Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::time::Duration;
 use wire::endpoint::Parent;
 
@@ -11,7 +11,13 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Tells the loader. A loader that does not answer ends the enclave itself, so this is not fatal.
 pub(super) fn beat(parent: &Parent) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("port {PORT} of the parent: {error}");
+    let failed = |error: Error| match error.kind() {
+        // As a socket with a time-out says it, and as a connect does.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("port {PORT} of the parent: no answer within {} s", LIMIT.as_secs())
+        }
+        _ => format!("port {PORT} of the parent: {error}"),
+    };
     let mut stream = parent.connect(PORT, LIMIT).map_err(failed)?;
     stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
     stream.set_write_timeout(Some(LIMIT)).map_err(failed)?;
@@ -58,6 +64,13 @@ mod tests {
             assert_eq!(told.is_ok(), good, "{told:?}");
             assert_eq!(loader.join().unwrap(), 0xb7);
         }
+        let silent = base("silent");
+        let path = PathBuf::from(format!("{}_9000", silent.display()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let told = beat(&Parent::Unix { base: silent }).unwrap_err();
+        assert!(told.contains("no answer within 2 s"), "{told}");
+        drop(listener);
+        std::fs::remove_file(path).unwrap();
         let nobody = beat(&Parent::Unix { base: base("nobody") }).unwrap_err();
         assert!(nobody.contains("9000"), "{nobody}");
     }

@@ -46,13 +46,14 @@ impl std::error::Error for PolicyError {}
 type Read_<T> = Result<T, String>;
 
 impl Policy {
-    /// Reads the policy's file. None if there is no such file and `must_exist` does not ask for one.
+    /// Reads the policy's file. None if there is no such name and `must_exist` does not ask for one. A symbolic link that leads
+    /// nowhere is a name: whoever put it there meant a policy.
     ///
     /// # Errors
     /// [`PolicyError`].
     pub fn load(path: &Path, must_exist: bool) -> Result<Option<Self>, PolicyError> {
         let text = match read_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist && !is_name(path) => return Ok(None),
             other => other.map_err(|error| PolicyError::Unreadable { path: path.to_owned(), error })?,
         };
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -82,6 +83,11 @@ impl Policy {
         }
         Ok(policy)
     }
+}
+
+/// Whether there is anything of that name. What cannot be told counts as there: without a policy the parent chooses everything.
+fn is_name(path: &Path) -> bool {
+    !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn read_file(path: &Path) -> io::Result<String> {

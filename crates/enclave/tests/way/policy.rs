@@ -43,6 +43,30 @@ fn a_policy_with_a_mistake_is_refused_by_its_name() {
 }
 
 #[test]
+fn only_a_name_that_is_not_there_is_no_policy() {
+    let folder = std::env::temp_dir().join(format!("tmkms-policy-name-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("policy.toml");
+    assert_eq!(Policy::load(&path, false).unwrap(), None);
+    assert!(Policy::load(&path, true).is_err());
+    // A link that leads nowhere, one that leads to itself, a folder.
+    for target in ["/nowhere/policy.toml", "policy.toml"] {
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        let error = Policy::load(&path, false).unwrap_err().to_string();
+        assert!(error.contains("policy.toml"), "{target}: {error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+    std::fs::create_dir(&path).unwrap();
+    assert!(Policy::load(&path, false).is_err());
+    std::fs::remove_dir(&path).unwrap();
+    // One that leads to a policy is read.
+    std::fs::write(folder.join("other.toml"), "[debug]\nallowed = false").unwrap();
+    std::os::unix::fs::symlink("other.toml", &path).unwrap();
+    assert_eq!(Policy::load(&path, false).unwrap(), Some(policy("[debug]\nallowed = false")));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn what_contradicts_the_policy_is_refused_with_both_values() {
     let (one_arn, two_arns) =
         (format!("[kms]\nkey_arns = [\"{ARN}\"]"), format!("[kms]\nkey_arns = [\"{ARN}\", \"{ARN}2\"]"));
