@@ -165,7 +165,7 @@ fn write_machine(machine: &MachineStatus, out: &mut dyn Write) -> io::Result<()>
 fn clock(ahead_ms: i64) -> String {
     match ahead_ms {
         -999..=999 => "within a second of the security module's".to_owned(),
-        ahead if ahead > 0 => format!("{} ms ahead of the security module's", ahead),
+        ahead if ahead > 0 => format!("{ahead} ms ahead of the security module's"),
         behind => format!("{} ms behind the security module's", behind.unsigned_abs()),
     }
 }
