@@ -88,9 +88,9 @@ fn follow(said: &Receiver<String>, log: &Path, progress: Progress, started: Inst
         if progress != Progress::None && shown.elapsed() >= pause {
             let line = format!("    … {done}{:.0} s", started.elapsed().as_secs_f64());
             if tty {
-                print!("\r{line} ")
+                print!("\r{line} ");
             } else {
-                println!("{line}")
+                println!("{line}");
             }
             std::io::stdout().flush()?;
             shown = Instant::now();
