@@ -1,7 +1,7 @@
 //! Enclave images: what lies in them, how they are measured, and where two of them differ.
 //!
 //! An image (EIF) is a kernel, its command line, and ramdisks: the first one holds the program that boots, the others what
-//! an operator chose. AWS's own crate writes the file, in a tool of its own ([`write`]); what it wrote is read back here
+//! an operator chose. AWS's own crate writes the file, in a tool of its own ([`write()`]); what it wrote is read back here
 //! by a reader of ours and measured again, so that the two check each other. Everything in an image that somebody else
 //! should be able to rebuild is fixed here: order, owners, modes and times in a ramdisk, the command line.
 //!
