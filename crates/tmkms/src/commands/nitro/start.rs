@@ -136,7 +136,8 @@ pub(crate) fn as_init() -> ! {
         Err(error) => Err(Failure::new(Exit::Runtime, error.to_string(), "")),
     };
     if let Ok(Err(failure)) = std::panic::catch_unwind(run) {
-        crate::terminal::report(&failure);
+        // Not `report`: the kernel calls its console a terminal (`TERM=linux`), and what reads it shows escape codes as they are.
+        logging::print(&crate::terminal::render(&failure, false));
     }
     logging::flush();
     init::end()
