@@ -36,6 +36,9 @@ pub struct ChainSpec {
     pub application: Application,
     /// Some ten blocks a second instead of one.
     pub fast: bool,
+    /// How long nodes wait for more precommits once they have enough for a block (`timeout_commit`), where it is to be another time than that of
+    /// `fast`: a validator that is later has its signature missing in the commit, and nothing else.
+    pub commit_wait: Option<Duration>,
 }
 
 impl ChainSpec {
@@ -51,6 +54,7 @@ impl ChainSpec {
             public_key: None,
             application: Application::Stock,
             fast: true,
+            commit_wait: None,
         }
     }
 }
@@ -95,6 +99,9 @@ impl Chain {
             .iter()
             .map(|node| Node::new(sandbox, name, &spec, node))
             .collect::<Result<_>>()?;
+        if let Some(wait) = spec.commit_wait {
+            nodes.iter().try_for_each(|node| node.set_commit_wait(wait))?;
+        }
         let address = made["nodes"][0]["pub_key"]["address"].as_str().context("no address")?.to_uppercase();
         Ok(Self { spec, nodes, signer_addr, key_file: out.join("signer/priv_validator_key.json"), address })
     }
@@ -215,6 +222,15 @@ impl Node {
             socket,
             running: Running::Not,
         })
+    }
+
+    fn set_commit_wait(&self, wait: Duration) -> Result<()> {
+        let path = self.home.join("config/config.toml");
+        let text = std::fs::read_to_string(&path)?;
+        let line = text.lines().find(|line| line.starts_with("timeout_commit = "));
+        let line = line.with_context(|| format!("no timeout_commit in {}", path.display()))?;
+        let text = text.replace(line, &format!("timeout_commit = \"{}ms\"", wait.as_millis()));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Starts it, or starts it again.

@@ -35,7 +35,8 @@ const KMS_ROOT: &str = "kms-root.pem";
 /// The account, the role of the parent and its credentials. TEST CREDENTIALS.
 const ACCOUNT: &str = "111122223333";
 const ROLE: &str = "arn:aws:iam::111122223333:role/validator";
-const ACCESS_KEY: &str = "AKIATESTVALIDATOR000";
+/// TEST CREDENTIALS, with [`SECRET_KEY`].
+pub const ACCESS_KEY: &str = "AKIATESTVALIDATOR000";
 /// TEST SECRET: a canary, too: it may appear nowhere but in memory of who pushes and of the enclave.
 pub const SECRET_KEY: &str = "TESTSECRETcanary/validator/0000000000000";
 /// The vsock ports of the arrangement.
@@ -88,6 +89,17 @@ struct Made {
     ciphertext: String,
     /// The SecretConnection's identity, released by KMS, too.
     identity: String,
+}
+
+/// A key as it stands in the configuration.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The KMS key.
+    pub arn: String,
+    /// What KMS decrypts.
+    pub ciphertext: Vec<u8>,
+    /// What it is bound to.
+    pub context: BTreeMap<String, String>,
 }
 
 /// An enclave and its parent.
@@ -221,6 +233,17 @@ impl Enclave {
         Ok(&self.made.get(chain).context("no such chain")?.arn)
     }
 
+    /// What the parent has of a chain's consensus key: everything but a plaintext.
+    ///
+    /// # Errors
+    /// When there is no such chain.
+    pub fn sealed_key(&self, chain: usize) -> Result<Sealed> {
+        let Made { chain, arn, ciphertext, .. } = self.made.get(chain).context("no such chain")?;
+        let context = [("chain", chain.id.as_str()), ("purpose", "consensus")];
+        let context = context.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Sealed { arn: arn.clone(), ciphertext: unbase64(ciphertext)?, context })
+    }
+
     /// The public key of a chain whose key was made here, as `harness testnet --pubkey` takes it: `ed25519:BASE64`.
     ///
     /// # Errors
@@ -285,6 +308,12 @@ impl Enclave {
         PathBuf::from(format!("{}_{port}", self.vsock().display()))
     }
 
+    /// Where the KMS proxy listens.
+    #[must_use]
+    pub fn kms_proxy_socket(&self) -> PathBuf {
+        self.parent_port(KMS_PROXY_PORT)
+    }
+
     /// The parent's ports that something listens on: persist's, the KMS proxy's and the first node's.
     #[must_use]
     pub const fn parent_ports() -> [u32; 3] {
@@ -315,6 +344,17 @@ impl Enclave {
     pub fn image(&self) -> Result<&Built> {
         let emulated = self.emulated.as_ref().context("this enclave is a process")?;
         emulated.image.as_ref().context("no image was booted")
+    }
+
+    /// What runs the enclave: `sim-enclave`, or QEMU.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        if self.emulated.is_some() {
+            return Ok(&mut self.emulator()?.machine);
+        }
+        self.enclave.as_mut().context("the enclave was not started")
     }
 
     /// The power of the enclave is cut, whatever it is.
@@ -352,7 +392,8 @@ impl Enclave {
     /// Lets KMS believe the documents of this enclave's security module; QEMU's are not signed.
     fn trust_nsm(&self) -> Result<()> {
         if self.emulated.is_some() {
-            bail!("the development KMS cannot accept unsigned documents yet");
+            self.kms().accept_unsigned_documents();
+            return Ok(());
         }
         self.kms().trust_nsm_root(&sim::nsm::TestRoot::load_certificate(&self.folder.join("nsm"))?);
         Ok(())
@@ -647,6 +688,14 @@ impl Enclave {
         Process::spawn(&self.sandbox, &format!("{}-watch", self.name), command)
     }
 
+    /// Starts `nitro logs --follow`; what it reads goes to its log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn follow_log(&self) -> Result<Process> {
+        self.helper("follow", &["logs", "--follow"])
+    }
+
     /// Everything from nothing to sessions.
     ///
     /// # Errors
@@ -738,4 +787,9 @@ pub fn said(output: &Output) -> String {
 fn base64(bytes: &[u8]) -> String {
     use base64ct::Encoding;
     base64ct::Base64::encode_string(bytes)
+}
+
+fn unbase64(text: &str) -> Result<Vec<u8>> {
+    use base64ct::Encoding;
+    base64ct::Base64::decode_vec(text).map_err(|error| anyhow::anyhow!("{text:?} is no base64: {error}"))
 }

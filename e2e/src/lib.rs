@@ -10,6 +10,7 @@ pub mod docker;
 pub mod emulator;
 pub mod enclave;
 pub mod enclave_rig;
+pub mod flood;
 pub mod guest;
 pub mod http;
 pub mod line;

@@ -1,16 +1,17 @@
 //! `cargo xtask demo`: a real CometBFT chain that lives by this signer, shown live, and a double sign that is refused before your eyes.
 //!
-//! The signer is in an emulated enclave, with every process that a real one has around it; with `--host` it is an ordinary process.
+//! The signer is in a process that plays an enclave, with every process that a real one has around it; with `--emulated` it is the image, booted
+//! in QEMU's nitro-enclave machine; with `--host` it is an ordinary process.
 mod screen;
 mod side;
 
-use crate::{nodes, step};
+use crate::{emulated, nodes, step};
 use anyhow::{Context, Result, bail};
 use e2e::metrics::Metrics;
 use e2e::{Answer, Chain, ChainSpec, Client, Line, Observer, Sandbox, Transport, Vote, until};
 use screen::{Screen, View};
 use serde_json::Value;
-use side::Side;
+use side::{Place, Side};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,9 @@ pub struct Args {
     /// The signer as an ordinary process of this host, without an enclave
     #[arg(long)]
     host: bool,
+    /// The signer in the enclave image, booted in the emulator (builds image and emulator the first time, some fifteen minutes)
+    #[arg(long, conflicts_with = "host")]
+    emulated: bool,
     /// Between node and signer: tcp (SecretConnection) or unix
     #[arg(long, default_value = "tcp", value_parser = ["tcp", "unix"])]
     transport: String,
@@ -42,6 +46,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
+    if args.emulated {
+        emulated::ensure()?;
+    }
     if !args.host {
         step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
     }
@@ -81,7 +88,12 @@ impl Demo {
     fn start(sandbox: &Sandbox, args: &Args) -> Result<Self> {
         let second_node = Client::listen(sandbox, "second-node", LINE, Transport::Unix, CHAIN_ID)?;
         let transport = if args.transport == "unix" { Transport::Unix } else { Transport::Tcp };
-        let (mut signer, public_key) = Side::prepare(sandbox, args.host, CHAIN_ID)?;
+        let place = match (args.host, args.emulated) {
+            (true, _) => Place::Host,
+            (_, true) => Place::Emulated,
+            _ => Place::Process,
+        };
+        let (mut signer, public_key) = Side::prepare(sandbox, place, CHAIN_ID)?;
         let chain = ChainSpec {
             id: CHAIN_ID.to_owned(),
             public_key: Some(public_key),

@@ -4,6 +4,7 @@
 //! things to it that happen to machines: kills, pauses, restarts of the signer and of its node. Beside the node, CometBFT's own client asks the same
 //! key for other blocks at the heights where the chain is, over a second connection. What it gets signed is remembered; a conflict ends the run.
 mod cuts;
+mod emulated;
 mod enclave;
 
 use crate::{fuzz, nodes, step};
@@ -17,8 +18,10 @@ pub struct Args {
     /// How long: 30m, 8h
     #[arg(long, default_value = "30m", value_parser = fuzz::duration)]
     time: Duration,
-    /// Only episodes with this side: host or enclave (default: both, by chance), or cuts (of the power of a guest in which this signer and others sign)
-    #[arg(long, value_parser = ["host", "enclave", "cuts"])]
+    /// Only episodes with this side: host, enclave (a process), or emulated (the image in QEMU, on v0.40 with four validators, first ten
+    /// minutes under load in both directions, then faults), or cuts (of the power of a guest in which this signer and others sign); default: host
+    /// and enclave, by chance
+    #[arg(long, value_parser = ["host", "enclave", "emulated", "cuts"])]
     only: Option<String>,
     /// With cuts: this many, however long it takes
     #[arg(long)]
@@ -35,6 +38,9 @@ const FAULTS_PER_EPISODE: u32 = 8;
 pub fn run(args: &Args) -> Result<()> {
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
     step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
+    if args.only.as_deref() == Some("emulated") {
+        crate::emulated::ensure()?;
+    }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
     let seed = args.seed.unwrap_or(clock);
     if args.only.as_deref() == Some("cuts") {
@@ -43,6 +49,12 @@ pub fn run(args: &Args) -> Result<()> {
     nodes::build_all()?;
     println!("\n==> soak for {} s with --seed {seed}", args.time.as_secs());
     let begun = Instant::now();
+    if args.only.as_deref() == Some("emulated") {
+        let time = emulated::load_time(args.time);
+        println!("under load in both directions for {} s", time.as_secs());
+        let carried = Sandbox::run("soak-load", |sandbox| emulated::load(sandbox, time)).context("under load")?;
+        println!("    nothing hung: {carried}");
+    }
     let mut totals = Totals::default();
     let mut episode = 0;
     while begun.elapsed() < args.time {
@@ -52,8 +64,15 @@ pub fn run(args: &Args) -> Result<()> {
         let by_chance = if chance.below(2) == 0 { "host" } else { "enclave" };
         let side = args.only.as_deref().unwrap_or(by_chance);
         let (line, transport, validators) = (spec.line.name(), spec.transport, spec.validators);
-        println!("episode {episode}: {line} over {transport}, {validators} validators, signer: {side}");
-        let episode_of = if side == "host" { one_episode } else { enclave::episode };
+        match side {
+            "emulated" => println!("episode {episode}: v0.40 over {transport}, 4 validators, signer: in the emulator"),
+            _ => println!("episode {episode}: {line} over {transport}, {validators} validators, signer: {side}"),
+        }
+        let episode_of = match side {
+            "host" => one_episode,
+            "enclave" => enclave::episode,
+            _ => emulated::episode,
+        };
         Sandbox::run(&format!("soak-{episode}"), |sandbox| episode_of(sandbox, spec, &mut chance, &mut totals))
             .with_context(|| format!("episode {episode} of --seed {seed}; {totals}"))?;
         println!("    {totals}");

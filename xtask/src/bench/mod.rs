@@ -1,4 +1,5 @@
 //! `cargo xtask bench`: this signer beside its peers and beside the floor, in one run, in turns.
+mod emulated;
 mod enclave;
 mod many;
 mod peers;
@@ -7,8 +8,8 @@ mod report;
 use crate::{nodes, step};
 use anyhow::{Context, Result};
 use e2e::{Client, Line, Sandbox, Transport};
-pub use peers::build_tmkms;
 use peers::Peer;
+pub use peers::build_tmkms;
 use report::{Figures, Report};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,9 @@ pub struct Args {
     /// Where the state files are; the disk is half of what is measured
     #[arg(long, default_value = ".cache/bench")]
     folder: PathBuf,
+    /// Boots of the image in the emulator
+    #[arg(long, default_value_t = 10)]
+    boots: u32,
     /// Leave tmkms 0.15.0 out (it is built from the registry the first time, some five minutes)
     #[arg(long)]
     without_tmkms: bool,
@@ -42,14 +46,17 @@ pub fn run(args: &Args) -> Result<()> {
     nodes::build_all()?;
     step::run("build the signer", step::cargo().args(["build", "--release", "--package", "tmkms"]))?;
     step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
+    crate::emulated::ensure()?;
     step::run("build the floor", step::cargo().args(["build", "--release", "--package", "e2e", "--bin", "floor"]))?;
     let mut wanted = vec![
         (Peer::Floor, Transport::Unix),
         (Peer::Ours, Transport::Unix),
         (Peer::Enclave, Transport::Unix),
+        (Peer::Emulated, Transport::Unix),
         (Peer::FilePv, Transport::Unix),
         (Peer::Ours, Transport::Tcp),
         (Peer::Enclave, Transport::Tcp),
+        (Peer::Emulated, Transport::Tcp),
         (Peer::FilePv, Transport::Tcp),
     ];
     if !args.without_tmkms {
@@ -73,6 +80,7 @@ fn measure(report: &mut Report, sandbox: &Sandbox, wanted: &[(Peer, Transport)],
     report.many = Some(many::run(sandbox, args.chains, args.seconds)?);
     report.cold_start = Some(many::cold_start(sandbox, 20)?);
     report.enclave = Some(enclave::run(sandbox, 10, 64)?);
+    report.emulated = Some(emulated::run(sandbox, args.boots, args.votes)?);
     report.system_calls = many::system_calls(sandbox)?;
     Ok(())
 }

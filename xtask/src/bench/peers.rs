@@ -1,6 +1,7 @@
 //! The signers that are compared, and how each is started.
 use crate::step;
 use anyhow::{Context, Result};
+use e2e::enclave::Machine;
 use e2e::signer::{Signer, SignerSpec};
 use e2e::{Enclave, EnclaveChain, Line, Process, Sandbox};
 use std::fs;
@@ -17,8 +18,10 @@ pub enum Peer {
     Floor,
     /// This project on a host.
     Ours,
-    /// This project in an (emulated) enclave: node, `nitro proxy`, enclave, `nitro persist` and back.
+    /// This project in a process that plays an enclave: node, `nitro proxy`, enclave, `nitro persist` and back.
     Enclave,
+    /// The enclave's image in the emulator: the same way, with an emulated processor and vsock in it.
+    Emulated,
     /// CometBFT's own FilePV behind its SignerServer.
     FilePv,
     /// iqlusion's tmkms with a softsign key. It never syncs its state.
@@ -39,6 +42,7 @@ impl Peer {
             Self::Floor => "floor",
             Self::Ours => "this signer",
             Self::Enclave => "in an enclave",
+            Self::Emulated => "in the emulator",
             Self::FilePv => "FilePV",
             Self::Tmkms => "tmkms 0.15.0",
         }
@@ -50,6 +54,7 @@ impl Peer {
             Self::Floor => "floor",
             Self::Ours => "ours",
             Self::Enclave => "enclave",
+            Self::Emulated => "emulated",
             Self::FilePv => "filepv",
             Self::Tmkms => "tmkms",
         }
@@ -67,6 +72,12 @@ impl Peer {
             }
             Self::Enclave => {
                 let mut enclave = Enclave::prepare(sandbox, name, vec![EnclaveChain::new(chain_id, addr)])?;
+                enclave.start()?;
+                return Ok(Running::Enclave(Box::new(enclave)));
+            }
+            Self::Emulated => {
+                let chains = vec![EnclaveChain::new(chain_id, addr)];
+                let mut enclave = Enclave::prepare_emulated(sandbox, name, chains, Machine::built()?)?;
                 enclave.start()?;
                 return Ok(Running::Enclave(Box::new(enclave)));
             }

@@ -67,18 +67,100 @@ pub struct EnclaveFigures {
     pub many_chains_bytes: u64,
 }
 
+/// Where the time from the power to the first signature goes, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BootPart {
+    Kernel,
+    Init,
+    RsaKey,
+    Waiting,
+    Checking,
+    Attest,
+    Kms,
+    Records,
+    Dial,
+    Rest,
+}
+
+impl BootPart {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Init => "init and self-checks",
+            Self::RsaKey => "RSA key",
+            Self::Waiting => "waiting for the configuration",
+            Self::Checking => "checking it",
+            Self::Attest => "attesting",
+            Self::Kms => "KMS",
+            Self::Records => "loading the records",
+            Self::Dial => "dialling the node",
+            Self::Rest => "QEMU, firmware and the first vote",
+        }
+    }
+}
+
+/// The image in the emulator.
+pub struct EmulatedFigures {
+    pub boots: u32,
+    /// From QEMU's start to the first answered vote.
+    pub boot_p50_ms: f64,
+    pub boot_max_ms: f64,
+    /// The median of each part.
+    pub split_ms: Vec<(BootPart, f64)>,
+    pub image_bytes: u64,
+    pub machine_mib: u32,
+    /// Of the whole enclave: kernel, ramdisks and program.
+    pub memory_used_bytes: u64,
+    pub program_bytes: u64,
+    /// The emulation's own vsock, with nothing of ours in it.
+    pub round_trip_p50_us: f64,
+    pub round_trip_p99_us: f64,
+}
+
+impl EmulatedFigures {
+    fn print(&self) {
+        let split: Vec<_> = self.split_ms.iter().map(|(part, ms)| format!("{} {ms:.0}", part.name())).collect();
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        println!(
+            "in the emulator: boot to first signature p50 {:.0} ms, slowest {:.0} ms ({} boots), of which {} ms; image {:.2} MiB; memory in use {:.1} of \
+             {} MiB, the program's {:.1} MiB; a vsock round trip with nothing of ours in it p50 {:.0} µs, p99 {:.0} µs",
+            self.boot_p50_ms,
+            self.boot_max_ms,
+            self.boots,
+            split.join(", "),
+            mib(self.image_bytes),
+            mib(self.memory_used_bytes),
+            self.machine_mib,
+            mib(self.program_bytes),
+            self.round_trip_p50_us,
+            self.round_trip_p99_us
+        );
+    }
+
+    fn json(&self) -> Value {
+        let split: serde_json::Map<String, Value> =
+            self.split_ms.iter().map(|(part, ms)| (part.name().to_owned(), json!(ms))).collect();
+        json!({"boots": self.boots, "boot_to_first_signature_p50_ms": self.boot_p50_ms,
+               "boot_to_first_signature_max_ms": self.boot_max_ms, "split_p50_ms": split, "image_bytes": self.image_bytes,
+               "machine_mib": self.machine_mib, "memory_used_bytes": self.memory_used_bytes,
+               "program_resident_bytes": self.program_bytes, "vsock_round_trip_p50_us": self.round_trip_p50_us,
+               "vsock_round_trip_p99_us": self.round_trip_p99_us})
+    }
+}
+
 pub struct Report {
     pub latency: Vec<Figures>,
     pub many: Option<Many>,
     pub cold_start: Option<ColdStart>,
     pub enclave: Option<EnclaveFigures>,
+    pub emulated: Option<EmulatedFigures>,
     /// Calls per vote by name; empty where strace is missing.
     pub system_calls: Vec<(String, f64)>,
 }
 
 impl Report {
     pub const fn new() -> Self {
-        Self { latency: vec![], many: None, cold_start: None, enclave: None, system_calls: vec![] }
+        Self { latency: vec![], many: None, cold_start: None, enclave: None, emulated: None, system_calls: vec![] }
     }
 
     fn find(&self, peer: Peer, transport: Transport) -> Option<&Figures> {
@@ -114,6 +196,11 @@ impl Report {
             goals.push(("enclave, push to first signature, ms", Some(enclave.push_p50_ms), 300.0));
             goals.push(("enclave, one chain, resident MiB", mib(enclave.one_chain_bytes), 16.0));
             goals.push(("enclave, 64 chains, resident MiB", mib(enclave.many_chains_bytes), 32.0));
+        }
+        if let Some(emulated) = &self.emulated {
+            let bytes = emulated.image_bytes as f64;
+            goals.push(("emulated, boot to first signature, s", Some(emulated.boot_p50_ms / 1000.0), 3.0));
+            goals.push(("image, MiB", Some(bytes / 1_048_576.0), 8.0));
         }
         goals.into_iter().filter_map(|(name, value, limit)| Some((name, value?, limit))).collect()
     }
@@ -151,6 +238,9 @@ impl Report {
                 enclave.chains
             );
         }
+        if let Some(emulated) = &self.emulated {
+            emulated.print();
+        }
         if !self.system_calls.is_empty() {
             let calls: Vec<_> = self.system_calls.iter().map(|(name, count)| format!("{name} {count:.2}")).collect();
             println!("system calls per vote: {}", calls.join(", "));
@@ -187,9 +277,11 @@ impl Report {
                    "one_chain_resident_bytes": e.one_chain_bytes, "chains": e.chains,
                    "many_chains_resident_bytes": e.many_chains_bytes})
         });
+        let emulated = self.emulated.as_ref().map(EmulatedFigures::json);
         let calls: serde_json::Map<String, Value> =
             self.system_calls.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
         let all = json!({"machine": machine(), "latency": latency, "many_chains": many, "cold_start": cold, "enclave": enclave,
+                         "emulated": emulated,
                          "system_calls_per_vote": calls, "goals": goals});
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;

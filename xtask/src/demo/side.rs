@@ -1,12 +1,23 @@
-//! Who signs in the demo: an emulated enclave with everything around it, or an ordinary process. Both show the same pages.
+//! Who signs in the demo: an enclave (a process, or the image in the emulator) with everything around it, or an ordinary process. All show the same pages.
 use super::{process, screen};
 use anyhow::{Context, Result, ensure};
-use e2e::enclave::said;
+use e2e::enclave::{Machine, said};
 use e2e::metrics::Metrics;
 use e2e::signer::SignerChain;
 use e2e::{Enclave, EnclaveChain, Sandbox, Signer, SignerSpec};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Where the signer is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// An ordinary process of this host.
+    Host,
+    /// A process that plays an enclave.
+    Process,
+    /// The image, booted in the emulator.
+    Emulated,
+}
 
 pub(super) enum Side {
     Host { signer: Box<Signer>, chain_id: String },
@@ -15,15 +26,19 @@ pub(super) enum Side {
 
 impl Side {
     /// Makes the key and all that belongs to it. Also gives the public key, as `harness testnet --pubkey` takes it.
-    pub(super) fn prepare(sandbox: &Sandbox, on_host: bool, chain_id: &str) -> Result<(Self, String)> {
-        if on_host {
+    pub(super) fn prepare(sandbox: &Sandbox, place: Place, chain_id: &str) -> Result<(Self, String)> {
+        if place == Place::Host {
             let spec = SignerSpec::of(vec![SignerChain::new(chain_id, "unix:///nowhere")]);
             let signer = Signer::prepare(sandbox, "signer", &spec)?;
             let public_key = signer.public_key(chain_id)?;
             println!("    consensus key {public_key}, state for a new validator");
             return Ok((Self::Host { signer: Box::new(signer), chain_id: chain_id.to_owned() }, public_key));
         }
-        let enclave = Enclave::prepare(sandbox, "enclave", vec![EnclaveChain::new(chain_id, "unix:///nowhere")])?;
+        let chains = vec![EnclaveChain::new(chain_id, "unix:///nowhere")];
+        let enclave = match place {
+            Place::Emulated => Enclave::prepare_emulated(sandbox, "enclave", chains, Machine::built()?)?,
+            _ => Enclave::prepare(sandbox, "enclave", chains)?,
+        };
         let public_key = enclave.public_key(chain_id)?;
         println!("    a KMS on {} that checks attestations and key policies", enclave.kms().url());
         println!("    consensus key {public_key}, encrypted under {}", enclave.key_arn(0)?);
@@ -53,7 +68,7 @@ impl Side {
             return signer.start();
         };
         enclave.start_parent()?;
-        enclave.start_enclave()?;
+        boot(enclave)?;
         let status = enclave.status()?;
         let pcr0 = status["pcrs"]["0"].as_str().context("no PCR0 in the status")?.to_owned();
         println!("    the enclave measures PCR0 {pcr0}");
@@ -97,6 +112,7 @@ impl Side {
             Self::Enclave(enclave) => {
                 let what = |name: &str| match name {
                     "enclave" => ("enclave", "holds the key, judges, signs; no disk, no network"),
+                    "vsock" => ("vhost vsock", "the emulated enclave's only way out"),
                     "persist" => ("nitro persist", "keeps the record, durable before each signature"),
                     "kms proxy" => ("nitro proxy", "carries TLS between the enclave and KMS"),
                     "metrics" => ("nitro metrics", "relays the enclave's metrics"),
@@ -111,7 +127,7 @@ impl Side {
     pub(super) fn log_text(&mut self) -> Result<String> {
         match self {
             Self::Host { signer, .. } => Ok(signer.process()?.log_text()),
-            Self::Enclave(enclave) => Ok(enclave.enclave.as_ref().context("no enclave")?.log_text()),
+            Self::Enclave(enclave) => enclave.command(&["nitro", "logs", "-i", &enclave.cid()]),
         }
     }
 
@@ -122,6 +138,10 @@ impl Side {
                 ensure!(signer.stop()?.success(), "the signer did not end well on SIGTERM");
             }
             Self::Enclave(enclave) => {
+                // An enclave is ended by cutting its power: `nitro-cli terminate-enclave` does the same.
+                if enclave.emulator().is_ok() {
+                    enclave.kill_enclave();
+                }
                 for (name, process) in enclave.processes() {
                     let status = process.terminate(Duration::from_secs(10))?;
                     ensure!(status.success(), "{name} did not end well on SIGTERM: {status}");
@@ -130,4 +150,20 @@ impl Side {
         }
         Ok(())
     }
+}
+
+/// Starts the enclave; where it is emulated, says what is booted and how long that takes.
+fn boot(enclave: &mut Enclave) -> Result<()> {
+    let Ok(machine) = enclave.machine() else { return enclave.start_enclave() };
+    let (memory, cpus) = (machine.memory_mib, machine.cpus);
+    let begun = Instant::now();
+    enclave.start_enclave()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let image = enclave.image()?;
+    let (file, bytes) = (image.eif.display().to_string(), std::fs::metadata(&image.eif)?.len());
+    println!("    {file}: {bytes} bytes, kernel, program and this demo's policy");
+    println!(
+        "    QEMU's nitro-enclave machine with {memory} MiB and {cpus} processors booted it in {seconds:.1} s, image made"
+    );
+    Ok(())
 }

@@ -1,8 +1,9 @@
-//! An episode with the signer in an emulated enclave: what happens to the parent's processes, to KMS, and to the enclave itself.
+//! An episode with the signer in an enclave, a process or emulated: what happens to the parent's processes, to KMS, and to the enclave itself.
 use super::{Chance, FAULTS_PER_EPISODE, RECOVERY, Totals, ask_for_other_blocks};
 use anyhow::{Context, Result, ensure};
-use e2e::enclave::said;
-use e2e::{ChainSpec, Client, EnclaveRig, Line, Observer, Process, Sandbox, Transport, until};
+use e2e::enclave::{Machine, said};
+use e2e::flood::{Flood, Manner, Target};
+use e2e::{ChainSpec, Client, Enclave, EnclaveRig, Line, Observer, Process, Sandbox, Transport, until};
 use sim::kms::Fault as KmsFault;
 use std::fs;
 use std::thread::sleep;
@@ -24,10 +25,14 @@ pub(super) enum Fault {
     PushAgain,
     PushWrong,
     PushUnderTrouble,
+    PauseVsock,
+    KillVsock,
+    Flood,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 13] = [
+    /// The last three have no meaning for an enclave that is a process.
+    pub(super) const ALL: [Self; 16] = [
         Self::KillPersist,
         Self::KillProxy,
         Self::KillKmsProxy,
@@ -41,7 +46,11 @@ impl Fault {
         Self::PushAgain,
         Self::PushWrong,
         Self::PushUnderTrouble,
+        Self::PauseVsock,
+        Self::KillVsock,
+        Self::Flood,
     ];
+    const OF_A_PROCESS: usize = 13;
 
     fn happen(self, rig: &mut EnclaveRig, chance: &mut Chance) -> Result<()> {
         let pause = Duration::from_millis(chance.below(2500) as u64);
@@ -69,13 +78,13 @@ impl Fault {
                 rig.chain.node(0).start()
             }
             Self::KillEnclave => {
-                running(&mut enclave.enclave)?.kill();
+                enclave.kill_enclave();
                 sleep(pause);
                 enclave.start_enclave()?;
                 enclave.push().map(drop)
             }
             Self::KillEnclaveAndPersist => {
-                running(&mut enclave.enclave)?.kill();
+                enclave.kill_enclave();
                 running(&mut enclave.persist)?.kill();
                 sleep(pause);
                 enclave.start_enclave()?;
@@ -84,7 +93,7 @@ impl Fault {
             }
             Self::PausePersist => paused(running(&mut enclave.persist)?, pause * 2),
             Self::PauseProxy => paused(&mut enclave.proxies[0], pause * 2),
-            Self::PauseEnclave => paused(running(&mut enclave.enclave)?, pause * 4),
+            Self::PauseEnclave => paused(enclave.process()?, pause * 4),
             Self::PushAgain => enclave.push().map(drop),
             Self::PushWrong => {
                 fs::write(enclave.config_file(), enclave.config_text().replace("kms_key_arn", "kms_key_am"))?;
@@ -93,6 +102,19 @@ impl Fault {
                 enclave.write_config()
             }
             Self::PushUnderTrouble => under_fault(rig, chance),
+            Self::PauseVsock => paused(&mut enclave.emulator()?.vsock, pause * 4),
+            Self::KillVsock => {
+                enclave.emulator()?.vsock.kill();
+                sleep(pause);
+                enclave.start_enclave()?;
+                enclave.push().map(drop)
+            }
+            Self::Flood => {
+                let flood = Flood::begin(&targets(enclave), &Manner::ALL);
+                sleep(pause * 3);
+                drop(flood);
+                Ok(())
+            }
         }
     }
 }
@@ -108,7 +130,6 @@ fn under_fault(rig: &mut EnclaveRig, chance: &mut Chance) -> Result<()> {
         KmsFault::PlaintextBeside,
     ];
     let enclave = &mut rig.enclave;
-    running(&mut enclave.enclave)?.kill();
     enclave.start_enclave()?;
     enclave.kms().faults().always(faults[chance.below(faults.len())].clone());
     let output = enclave.try_push(&[])?;
@@ -127,17 +148,42 @@ fn paused(process: &mut Process, time: Duration) -> Result<()> {
     process.resume()
 }
 
+/// Every port that can be flooded: the control port, one that nobody listens on, and the parent's.
+pub(super) fn targets(enclave: &Enclave) -> Vec<Target> {
+    let parent = Enclave::parent_ports().map(|port| Target::Parent(enclave.parent_port(port)));
+    [5050, 1].map(|port| Target::Enclave(enclave.vsock(), port)).into_iter().chain(parent).collect()
+}
+
 pub(super) fn episode(sandbox: &Sandbox, spec: ChainSpec, chance: &mut Chance, totals: &mut Totals) -> Result<()> {
+    any_episode(sandbox, spec, None, chance, totals)
+}
+
+/// An episode of some enclave; `machine` where it is emulated.
+pub(super) fn any_episode(
+    sandbox: &Sandbox,
+    spec: ChainSpec,
+    machine: Option<Machine>,
+    chance: &mut Chance,
+    totals: &mut Totals,
+) -> Result<()> {
+    let faults = if machine.is_some() { Fault::ALL.len() } else { Fault::OF_A_PROCESS };
+    let others_suffice = spec.validators > 3;
     let observer = Observer::new();
     let mut rival = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, &spec.id)?;
-    let mut rig = EnclaveRig::start_with(sandbox, spec, &[rival.addr()])?;
+    let mut rig = match machine {
+        None => EnclaveRig::start_with(sandbox, spec, &[rival.addr()])?,
+        Some(machine) => EnclaveRig::start_emulated(sandbox, spec, &[rival.addr()], machine, |_| Ok(()))?,
+    };
     rival.connected(RECOVERY)?;
     for _ in 0..FAULTS_PER_EPISODE {
-        let fault = Fault::ALL[chance.below(Fault::ALL.len())];
+        let fault = Fault::ALL[chance.below(faults)];
         fault.happen(&mut rig, chance).with_context(|| format!("{fault:?}"))?;
         totals.enclave_faults[fault as usize] += 1;
         until("the node to answer", RECOVERY, || Ok(rig.chain.height().ok()))?;
         rig.grow(3).with_context(|| format!("after {fault:?}"))?;
+        if others_suffice {
+            rig.signs_again(RECOVERY).with_context(|| format!("after {fault:?}"))?;
+        }
         rival.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
         ask_for_other_blocks(rig.chain.height()?, &mut rival, &observer, totals)?;
     }
