@@ -1,4 +1,4 @@
-//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with five mends: as it is published, one program of the
+//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with six mends: as it is published, one program of the
 //! parent that hangs up at the wrong moment ends the vsock of the whole enclave, and what one guest sends another is cut off after 4 KiB. Nothing on
 //! Nitro does that.
 use super::cause;
@@ -15,7 +15,7 @@ const NAME: &str = "vhost-device-vsock";
 /// The version of crates.io.
 const PUBLISHED: &str = "0.3.0";
 /// What it calls itself with the mends.
-pub const VERSION: &str = "0.3.0+mended.3";
+pub const VERSION: &str = "0.3.0+mended.4";
 
 /// A place in its source and what stands there instead.
 struct Mend {
@@ -24,7 +24,7 @@ struct Mend {
     new: &'static str,
 }
 
-const MENDS: [Mend; 8] = [
+const MENDS: [Mend; 9] = [
     // The guest accepted, and whoever asked has hung up meanwhile (a status with a time limit, an enclave that was busy). As
     // published: a panic, and no packet is handled any more. Now the guest's connection is reset.
     Mend {
@@ -52,6 +52,14 @@ const MENDS: [Mend; 8] = [
         old: "                // Unregister stream from the epoll, register when connection is\n",
         new: FLUSH,
     },
+    // The host's own ports, one for each connection that it begins, counted up from 0, and a port on which it has taken a connection of the
+    // guest counts as used. As published: when the count gets to one that is, nobody is let in any more until that connection ends,
+    // so a hundred questions shut an enclave whose node listens on port 100. Now the count begins where Firecracker's does.
+    Mend {
+        file: "src/vhu_vsock_thread.rs",
+        old: "            local_port: Wrapping(0),\n",
+        new: "            local_port: Wrapping(1 << 30),\n",
+    },
     // A packet from one guest to another that is longer than the receiver's buffer (Linux: 4 KiB, and up to 64 KiB are sent at once). As
     // published: the buffer's length is delivered, the header says the whole, and the rest is lost. Now the rest is the next packet.
     Mend { file: "src/thread_backend.rs", old: "            .ok_or(Error::EmptyRawPktsQueue)?;\n", new: SPLIT },
@@ -61,11 +69,11 @@ const MENDS: [Mend; 8] = [
         new: SPLIT_FUNCTION,
     },
     // So that nobody takes it for what was published.
-    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+mended.3\"\n" },
+    Mend { file: "Cargo.toml", old: "version = \"0.3.0\"\n", new: "version = \"0.3.0+mended.4\"\n" },
     Mend {
         file: "Cargo.lock",
         old: "name = \"vhost-device-vsock\"\nversion = \"0.3.0\"\n",
-        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+mended.3\"\n",
+        new: "name = \"vhost-device-vsock\"\nversion = \"0.3.0+mended.4\"\n",
     },
 ];
 
