@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn make(args: &Args) -> Result<()> {
-    args.chosen.check()?;
+    args.check()?;
     let (ready, kernel, binary) = prepare()?;
     let out = args.out.clone().unwrap_or_else(folder);
     let made = Made::write(args, &ready.tool, &kernel, &binary, &out)?;
@@ -119,6 +119,19 @@ fn docker_context(args: &Args, binary: &Binary, folder: &Path) -> Result<()> {
 }
 
 impl Args {
+    /// What can be known to be wrong before minutes are spent on building: also a key that is not the certificate's, which
+    /// shows when something is signed with it.
+    fn check(&self) -> Result<()> {
+        self.chosen.check()?;
+        let Some(signing) = self.signing() else { return Ok(()) };
+        let trial = Parts { kernel: vec![0], cmdline: "trial".to_owned(), ramdisks: vec![vec![0]] };
+        let file = std::env::temp_dir().join(format!("tmkms-signed-{}.eif", std::process::id()));
+        let signed = ::image::write(&tool::ensure()?, &trial, Some(&signing), &file);
+        // It is of no worth; what stays is found by its name.
+        drop(std::fs::remove_file(&file));
+        signed.map(drop).context("--sign-cert and --sign-key")
+    }
+
     fn signing(&self) -> Option<Signing> {
         let pair = self.sign_cert.clone().zip(self.sign_key.clone());
         pair.map(|(certificate, key)| Signing { certificate, key })

@@ -91,8 +91,8 @@ impl Work {
 
     fn second(&self) -> Result<Binary> {
         // Of another length and depth than any usual folder.
-        let clone = self.clone_to("somewhere/else/with a space")?;
-        let mut build = Build::of(&clone, &self.0.join("b target"))?;
+        let clone = self.clone_to("somewhere/else/with-a-longer-name")?;
+        let mut build = Build::of(&clone, &self.0.join("target-of-somebody-else"))?;
         build.cargo_home = self.cargo_home()?;
         self.give_away()?;
         let home = self.0.join("home");
@@ -109,9 +109,9 @@ impl Work {
             return Ok(None);
         }
         println!("==> the kernel, a second time: about three minutes on two cores, once");
-        let folder = self.0.join("kernel of somebody else");
+        let folder = self.0.join("kernel-of-somebody-else");
         let mut command = Command::new("bash");
-        command.arg(self.0.join("somewhere/else/with a space/image/kernel/build.sh")).arg(kernel::SOURCE).arg(&folder);
+        command.arg(self.0.join("somewhere/else/with-a-longer-name/image/kernel/build.sh")).arg(kernel::SOURCE).arg(&folder);
         self.give_away()?;
         step::run("build the enclave's kernel again", &mut disguised(&command, &self.0.join("home")))?;
         let image = folder.join("bzImage");
@@ -164,14 +164,15 @@ fn is_root() -> bool {
 }
 
 /// The same command with another umask, time zone, locale and home and, if we are root, by another user. That one may read
-/// what only root can, because the toolchain may lie in root's home; nothing else of root's is left.
+/// what only root can, because the toolchain may lie in root's home; nothing else of root's is left. (gcc asks with access(2)
+/// whether there is a linker, which counts a capability only with `no_setuid_fixup`: capabilities(7).)
 fn disguised(command: &Command, home: &Path) -> Command {
     let mut words = Vec::new();
     if is_root() {
         let user = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
         let may_read = ["--bounding-set", "-all,+dac_override", "--inh-caps", "-all,+dac_override"];
         words.extend(["setpriv"].iter().chain(&user).chain(&may_read).copied());
-        words.extend(["--ambient-caps", "-all,+dac_override", "--"]);
+        words.extend(["--ambient-caps", "-all,+dac_override", "--securebits", "+no_setuid_fixup", "--"]);
     }
     words.extend(["sh", "-c", "umask 0077; exec \"$@\"", "sh"]);
     let mut other = Command::new(words[0]);

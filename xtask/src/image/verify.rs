@@ -17,7 +17,7 @@ const MEANING: [(&str, &str); 4] = [
 ];
 
 pub fn run(args: &Args, measurements: &Path) -> Result<()> {
-    args.chosen.check()?;
+    args.check()?;
     let text =
         std::fs::read_to_string(measurements).with_context(|| format!("cannot read {}", measurements.display()))?;
     let theirs = Measurements::from_json(&text).with_context(|| measurements.display().to_string())?;
