@@ -10,6 +10,9 @@ pub struct Args {
     /// Only what needs no CometBFT node: unit, property and command-line tests
     #[arg(long)]
     quick: bool,
+    /// What boots, too: the image twice, the emulated enclave, the Docker way, power cuts of a guest, true vsock
+    #[arg(long, conflicts_with = "quick")]
+    boot: bool,
     /// Seconds that each fuzz target runs
     #[arg(long, default_value_t = 8)]
     fuzz_seconds: u64,
@@ -89,6 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     step::run("build the signer", step::cargo().args(signer))?;
     let enclave = ["build", "--release", "--package", "sim", "--bins"];
     step::run("build the emulated enclave", step::cargo().args(enclave))?;
+    image::ensure_tool()?;
     let units = ["test", "--release", "--workspace", "--exclude", "e2e", "--no-fail-fast"];
     tally.cargo_test("units, properties, power cuts, commands", step::cargo().args(units))?;
     if !args.quick {
@@ -99,9 +103,14 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The test programs of crate e2e that boot something.
+const BOOTING: [&str; 6] = ["emulator", "emulated", "docker", "power_cuts", "vsock", "units"];
+/// The others.
+const RUNNING: [&str; 8] =
+    ["conflicts", "extensions", "faults", "harness", "lines", "malformed", "many_chains", "nitro"];
+
 /// What is built once and kept, and what is built from this source for the tests that boot something.
 fn prepare() -> Result<()> {
-    nodes::build_all()?;
     enclave::ensure()?;
     image::ensure()?;
     guest::ensure()?;
@@ -110,7 +119,7 @@ fn prepare() -> Result<()> {
 }
 
 fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
-    prepare()?;
+    nodes::build_all()?;
     let oracle = step::root().join(".cache/nodes");
     let differential =
         ["test", "--release", "--package", "privval", "--test", "it", "oracle", "--", "--ignored", "--nocapture"];
@@ -118,14 +127,28 @@ fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
         "differential: Go and Rust, every line",
         step::cargo().args(differential).env("TMKMS_ORACLE", oracle),
     )?;
-    let chains = ["test", "--release", "--package", "e2e", "--no-fail-fast", "--", "--test-threads=2", "--nocapture"];
-    tally.cargo_test("real nodes, faults, hostile peers", step::cargo().args(chains))?;
-    reproducible(tally)?;
+    e2e(tally, "real nodes, faults, hostile peers", &RUNNING, 2)?;
+    if args.boot {
+        prepare()?;
+        e2e(tally, "images and guests that boot", &BOOTING, 1)?;
+        reproducible(tally)?;
+    }
     tally.cargo_test("the aws command line against the development KMS", &mut sim::aws_tests()?)?;
     let started = Instant::now();
     let (passed, failed) = fuzz::run_each(args.fuzz_seconds)?;
     tally.add("fuzzing, a short run of each target", passed, failed, started);
     Ok(())
+}
+
+/// Some of the end-to-end tests, so many at a time.
+fn e2e(tally: &mut Tally, name: &'static str, programs: &[&str], at_a_time: usize) -> Result<()> {
+    let mut command = step::cargo();
+    command.args(["test", "--release", "--package", "e2e", "--no-fail-fast", "--lib"]);
+    for program in programs {
+        command.args(["--test", program]);
+    }
+    command.args(["--", "--nocapture"]).arg(format!("--test-threads={at_a_time}"));
+    tally.cargo_test(name, &mut command)
 }
 
 /// The image from this checkout and from a clone elsewhere, by somebody else: one test, whose failure names the first difference.

@@ -66,6 +66,11 @@ pub fn folder() -> PathBuf {
     step::root().join("target/image")
 }
 
+/// The tool that writes images, which the tests of crate image drive.
+pub fn ensure_tool() -> Result<PathBuf> {
+    tool::ensure()
+}
+
 /// Kernel, program and tool, built where they are missing or out of date; cheap where nothing changed.
 pub fn ensure() -> Result<Ready> {
     let (ready, ..) = prepare()?;
