@@ -39,6 +39,8 @@ pub fn fetch(work: &Path) -> Result<Package> {
     let apt = Apt::new(work)?;
     let log = work.join("source.log");
     let mut update = apt.get("update");
+    // Else a list that cannot be fetched is a warning, and what fails is the search in a list that is not there.
+    update.args(["-o", "APT::Update::Error-Mode=any"]);
     // A release without backports (testing, say) fails here, and may offer the package all the same.
     let updated = progress::run("apt's lists of source packages, for this alone", &mut update, &log, Progress::None);
     let listed = match apt.archive() {
