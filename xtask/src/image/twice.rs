@@ -111,7 +111,10 @@ impl Work {
         println!("==> the kernel, a second time: about three minutes on two cores, once");
         let folder = self.0.join("kernel-of-somebody-else");
         let mut command = Command::new("bash");
-        command.arg(self.0.join("somewhere/else/with-a-longer-name/image/kernel/build.sh")).arg(kernel::SOURCE).arg(&folder);
+        command
+            .arg(self.0.join("somewhere/else/with-a-longer-name/image/kernel/build.sh"))
+            .arg(kernel::SOURCE)
+            .arg(&folder);
         self.give_away()?;
         step::run("build the enclave's kernel again", &mut disguised(&command, &self.0.join("home")))?;
         let image = folder.join("bzImage");
