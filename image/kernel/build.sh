@@ -14,7 +14,7 @@ folder=$(cd "$folder" && pwd)
 
 # What the shell that calls us has set (CFLAGS, ARCH, LOCALVERSION, MAKEFLAGS, KCFLAGS, …) must not reach the compiler.
 if [ -z "${TMKMS_KERNEL_CLEAN-}" ]; then
-	exec env -i TMKMS_KERNEL_CLEAN=1 PATH="$PATH" HOME=/nonexistent LC_ALL=C TZ=UTC BUILD_JOBS="$jobs" bash "$here/build.sh" "$source" "$folder"
+	exec env -i TMKMS_KERNEL_CLEAN=1 PATH="$PATH" HOME=/nonexistent TMPDIR="${TMPDIR-/tmp}" LC_ALL=C TZ=UTC BUILD_JOBS="$jobs" bash "$here/build.sh" "$source" "$folder"
 fi
 umask 022
 say() { echo "kernel: $*"; }
@@ -22,14 +22,17 @@ say() { echo "kernel: $*"; }
 # One build in a folder at a time.
 exec 9>"$folder/.lock"
 flock 9
-rm -rf "$folder/src" "$folder/facts"
-mkdir "$folder/src"
+# The kernel's makefiles cannot do with spaces and colons in a folder's name.
+work=$folder
+case $folder in *[[:space:]:]*) work=$(mktemp -d) ;; esac
+rm -rf "$work/src" "$folder/facts"
+mkdir "$work/src"
 # The unpacked source and its objects are 1.7 GB, and worth nothing afterwards.
-trap 'cd /; rm -rf "$folder/src"' EXIT
+trap 'cd /; rm -rf "$work/src"; [ "$work" = "$folder" ] || rmdir "$work"' EXIT
 
 say "unpacking $(basename "$source")"
-tar -xf "$source" -C "$folder/src" --strip-components=1 --no-same-owner
-cd "$folder/src"
+tar -xf "$source" -C "$work/src" --strip-components=1 --no-same-owner
+cd "$work/src"
 
 # Only a source that still has the rule needs the patch; one that has it in another form must be looked at by a person.
 if grep -q virtio_transport_more_replies net/vmw_vsock/virtio_transport.c; then

@@ -167,3 +167,54 @@ fn sha256_file(path: &Path) -> Result<String> {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder as a build leaves it.
+    fn built(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("tmkms-kernel-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("bzImage"), "kernel").unwrap();
+        fs::write(folder.join("kernel.config"), "CONFIG_NSM=y\n").unwrap();
+        let digest = |name: &str| sha256_file(&folder.join(name)).unwrap();
+        let facts = format!(
+            "version=6.12.1\ngcc=gcc (A=b) 12\nbinutils=ld 2\ngzip=gzip 1\nbzImage={}\nkernel.config={}\n",
+            digest("bzImage"),
+            digest("kernel.config")
+        );
+        fs::write(folder.join("facts"), facts).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_whole_kernel_is_found_with_what_made_it() {
+        let folder = built("whole");
+        let kernel = finished(&folder, "abc").unwrap();
+        assert_eq!((kernel.version.as_str(), kernel.gcc.as_str()), ("6.12.1", "gcc (A=b) 12"));
+        assert_eq!((kernel.source_sha256.as_str(), &kernel.image), ("abc", &folder.join("bzImage")));
+        assert_eq!(kernel.image_sha256, sha256_file(&kernel.image).unwrap());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_interrupted_build_and_a_damaged_file_do_not_count() {
+        for (name, damage) in
+            [("facts", None), ("bzImage", None), ("bzImage", Some("kernal")), ("kernel.config", Some(""))]
+        {
+            let folder = built("damaged");
+            let path = folder.join(name);
+            damage.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).unwrap();
+            assert_eq!(finished(&folder, "abc"), None, "{name} {damage:?}");
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn another_source_is_another_build() {
+        let (one, other) = (key("1").unwrap(), key("2").unwrap());
+        assert_ne!(one, other);
+        assert_eq!((one.len(), &one), (16, &key("1").unwrap()));
+    }
+}
