@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wire::control::{
-    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, LogLine, MachineStatus, MetricsPage,
-    Phase, Request, Status,
+    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, Failure, LogLine, MachineStatus,
+    MetricsPage, Phase, Request, Status,
 };
 
 fn chain(state: &str, detail: &str) -> ChainStatus {
@@ -143,6 +143,18 @@ fn an_enclave_that_failed_says_why_and_a_debug_one_says_so_first() {
          policy         none: the parent chooses everything\n\
          credentials    x, EXPIRED 7 s ago\n",
         "error: the enclave, releasing: chain test-1: KMS denies it\nfor PCR0 00\n  help: allow it\n",
+    );
+}
+
+#[test]
+fn a_policy_that_is_not_understood_is_not_told_as_none() {
+    let failure = Failure { phase: Phase::Broken, ..failure("policy", "unknown name \"kmz\"", "correct it") };
+    let page = Status { failure: Some(failure), has_policy: true, ..status(Phase::Broken) };
+    let (world, _enclave) = world_with(page);
+    let said = world.run(&["status"]);
+    assert!(
+        said.out.contains("policy         in the image, measured, and not understood: nothing is served\n"),
+        "{said:?}"
     );
 }
 

@@ -107,7 +107,13 @@ fn write_page(page: &Page, out: &mut dyn Write) -> io::Result<()> {
     if let Some(machine) = &page.machine {
         write_machine(machine, out)?;
     }
-    let policy = if page.has_policy { "in the image, measured" } else { "none: the parent chooses everything" };
+    let policy = match (page.has_policy, &page.failure) {
+        (true, Some(failure)) if failure.phase == Phase::Broken && failure.code == "policy" => {
+            "in the image, measured, and not understood: nothing is served"
+        }
+        (true, _) => "in the image, measured",
+        (false, _) => "none: the parent chooses everything",
+    };
     writeln!(out, "policy         {policy}")?;
     for choice in &page.choices {
         let by = match choice.by {
