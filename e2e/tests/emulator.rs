@@ -24,11 +24,20 @@ const PCR4: &str = "d6432900ac1c343cb40286898792c55e962aef0cc35c4910c0c286145b51
 static MACHINE: Mutex<()> = Mutex::new(());
 
 fn with_image(name: &str, body: impl FnOnce(&Sandbox, &Built, EmulatorSpec) -> Result<()>) -> Result<()> {
+    with_files(name, &BTreeMap::new(), body)
+}
+
+/// The same with files beside the program.
+fn with_files(
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    body: impl FnOnce(&Sandbox, &Built, EmulatorSpec) -> Result<()>,
+) -> Result<()> {
     let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     Sandbox::run(name, |sandbox| {
         let machine = Machine::built()?;
         let program = fs::read(&machine.program)?;
-        let ramdisks = vec![image::boot_ramdisk(&program)?, image::app_ramdisk(&BTreeMap::new())?];
+        let ramdisks = vec![image::boot_ramdisk(&program)?, image::app_ramdisk(files)?];
         let built = machine.write(ramdisks, sandbox.dir().join("x.eif"))?;
         let spec = EmulatorSpec::new(built.eif.clone(), sandbox.dir().join("vm"));
         body(sandbox, &built, spec)
@@ -123,6 +132,25 @@ fn whoever_hangs_up_on_a_busy_enclave_ends_nobody_else_s_vsock() -> Result<()> {
             Ok((enclave.vsock.open_files()? <= files + 4).then_some(()))
         })?;
         enclave.check()
+    })
+}
+
+#[test]
+fn a_policy_that_is_not_understood_is_told_for_some_seconds_and_then_the_enclave_ends_without_having_served()
+-> Result<()> {
+    let files = BTreeMap::from([("policy.toml".to_owned(), b"[kmz]\n".to_vec())]);
+    with_files("broken", &files, |sandbox, _, spec| {
+        let mut enclave = Emulator::start(sandbox, "enclave", &spec)?;
+        enclave.heartbeat(BOOT)?;
+        let status = status(&mut enclave)?;
+        ensure!(status["phase"] == "broken" && status["failure"]["code"] == "policy", "{status:#}");
+        ensure!(status["has_policy"] == true, "a policy that is there is told as none: {status:#}");
+        ensure!(status["failure"]["reason"].to_string().contains("kmz"), "{status:#}");
+        // QEMU ends with its machine's restart, as a real enclave does.
+        enclave.wait(BOOT)?;
+        let console = enclave.console();
+        ensure!(console.contains("kmz"), "the reason is not on the console: {console}");
+        Ok(())
     })
 }
 
