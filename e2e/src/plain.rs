@@ -30,7 +30,14 @@ impl PlainNode {
     /// # Errors
     /// When it cannot.
     pub fn listen(sandbox: &Sandbox, name: &str) -> Result<Self> {
-        let path = sandbox.dir().join(format!("{name}.sock"));
+        Self::listen_at(sandbox.dir().join(format!("{name}.sock")))
+    }
+
+    /// Listens at that path.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn listen_at(path: PathBuf) -> Result<Self> {
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, path, stream: None })

@@ -4,6 +4,7 @@ use crate::debian::{self, Need};
 use crate::step;
 use anyhow::{Context, Result, ensure};
 use e2e::guest::{Tools, folder};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +19,17 @@ const NEEDS: [Need; 4] = [
 ];
 /// Debian's name for its newest kernel without drivers of real machines; it depends on the package that has it.
 const KERNEL: &str = "linux-image-cloud-amd64";
+
+/// What a guest with systemd is made of; `sh`, `cp` and their like are what the programs of the units may call.
+const SYSTEMD: [&str; 6] = ["systemd", "base-files", "coreutils", "dash", "util-linux", "libc-bin"];
+/// What the scripts of those packages would have written: root can log in nowhere, and is there.
+const SYSTEMD_FILES: [(&str, &str); 5] = [
+    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
+    ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n"),
+    ("etc/machine-id", ""),
+];
 
 pub fn run() -> Result<()> {
     ensure()?;
@@ -68,6 +80,66 @@ fn kernel_package() -> Result<String> {
     })
 }
 
+/// A root folder with Debian's systemd in it, as one file: what the units of `packaging/` are started under. Its packages are unpacked and not
+/// installed, as the kernel's are; what their scripts would have made (users, groups) systemd makes itself.
+pub fn ensure_systemd() -> Result<()> {
+    ensure()?;
+    let image = folder().join("systemd.sqfs");
+    if image.is_file() {
+        return Ok(());
+    }
+    debian::ensure_installed("a guest with systemd", &[Need { probe: "mksquashfs", package: "squashfs-tools" }])?;
+    let started = Instant::now();
+    println!("==> systemd's packages are fetched from Debian into .cache/guest (some 30 MB, about a minute)");
+    let new = folder().join("new-systemd");
+    if new.exists() {
+        fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
+    }
+    fs::create_dir_all(new.join("debs"))?;
+    // As every Debian has it; packages of Debian 12 still bring files of `/lib`, for which dpkg follows these links.
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        fs::create_dir_all(new.join("root/usr").join(name))?;
+        std::os::unix::fs::symlink(format!("usr/{name}"), new.join("root").join(name))?;
+    }
+    let packages = with_dependencies(&SYSTEMD)?;
+    unpack(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &new)?;
+    let root = new.join("root");
+    for (path, text) in SYSTEMD_FILES {
+        fs::write(root.join(path), text).with_context(|| format!("cannot write {path} of the guest"))?;
+    }
+    let staged = new.join("systemd.sqfs");
+    let mut pack = Command::new("mksquashfs");
+    pack.arg(&root).arg(&staged).args(["-quiet", "-no-progress", "-all-root", "-comp", "xz", "-e", "usr/share"]);
+    step::run("pack the guest's root folder", &mut pack)?;
+    fs::rename(&staged, &image)?;
+    fs::remove_dir_all(&new)?;
+    println!(
+        "    a guest with systemd: {} packages, ready after {:.0} s",
+        packages.len(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// The packages and everything that they depend on, as apt knows it.
+fn with_dependencies(packages: &[&str]) -> Result<BTreeSet<String>> {
+    let mut command = Command::new("apt-cache");
+    command.args(["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks"]);
+    command.args(["--no-replaces", "--no-enhances"]).args(packages);
+    let output = command.output().context("cannot run apt-cache")?;
+    let names = recursed(&String::from_utf8_lossy(&output.stdout));
+    for package in packages {
+        ensure!(names.contains(*package), "apt knows no package {package}: run `apt-get update`");
+    }
+    Ok(names)
+}
+
+/// The names at the beginnings of lines; those of virtual packages are in brackets.
+fn recursed(said: &str) -> BTreeSet<String> {
+    let names = said.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric()));
+    names.filter(|name| !name.contains(':')).map(str::to_owned).collect()
+}
+
 fn dependency(said: &str) -> Option<String> {
     let depends = said.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     depends.map(str::trim).find(|name| name.starts_with("linux-image-")).map(str::to_owned)
@@ -93,5 +165,11 @@ mod tests {
         let said = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n  Recommends: firmware\n";
         assert_eq!(dependency(said).as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
         assert_eq!(dependency(""), None);
+    }
+
+    #[test]
+    fn what_a_package_needs_is_named_once_and_without_virtual_packages() {
+        let said = "systemd\n  Depends: libc6\n |PreDepends: <awk>\n    mawk\nlibc6\n<awk>\nmawk\nlibc6:i386\n";
+        assert_eq!(recursed(said).into_iter().collect::<Vec<_>>(), ["libc6", "mawk", "systemd"]);
     }
 }

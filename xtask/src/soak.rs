@@ -19,9 +19,9 @@ pub struct Args {
     #[arg(long, default_value = "30m", value_parser = fuzz::duration)]
     time: Duration,
     /// Only episodes with this side: host, enclave (a process), or emulated (the image in QEMU, on v0.40 with four validators, first ten
-    /// minutes under load in both directions, then faults), or cuts (of the power of a guest in which this signer and others sign); default: host
-    /// and enclave, by chance
-    #[arg(long, value_parser = ["host", "enclave", "emulated", "cuts"])]
+    /// minutes under load in both directions, then faults), or cuts (of the power of a guest in which this signer and others sign), or units (of
+    /// systemd, once, in a guest); default: host and enclave, by chance
+    #[arg(long, value_parser = ["host", "enclave", "emulated", "cuts", "units"])]
     only: Option<String>,
     /// With cuts: this many, however long it takes
     #[arg(long)]
@@ -40,6 +40,9 @@ pub fn run(args: &Args) -> Result<()> {
     step::run("build the enclave", step::cargo().args(["build", "--release", "--package", "sim", "--bins"]))?;
     if args.only.as_deref() == Some("emulated") {
         crate::emulated::ensure()?;
+    }
+    if args.only.as_deref() == Some("units") {
+        return units();
     }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
     let seed = args.seed.unwrap_or(clock);
@@ -79,6 +82,14 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("\n{} episodes in {:.0} s: {totals}; no conflicting signature", episode, begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The units of `packaging/` under a real systemd, in a guest beside one that is the enclave.
+fn units() -> Result<()> {
+    crate::enclave::ensure()?;
+    crate::guest::ensure_systemd()?;
+    let test = ["test", "--release", "--package", "e2e", "--test", "vsock", "units", "--", "--ignored", "--nocapture"];
+    step::run("the units under systemd", step::cargo().args(test))
 }
 
 fn random_chain(chance: &mut Chance) -> ChainSpec {

@@ -17,13 +17,12 @@ use std::time::Duration;
 use wire::endpoint::Enclave;
 
 /// Where the test on the host has put the KMS' certificates and the root of the simulated security module.
-const STAGE: &str = "/stage";
-const PROGRAM: &str = "/bin/tmkms";
-const CHAIN: &str = "vsock-1";
+pub const STAGE: &str = "/stage";
+pub const CHAIN: &str = "vsock-1";
 /// TEST CREDENTIALS.
-const ROLE: &str = "arn:aws:iam::111122223333:role/validator";
-const ACCESS_KEY: &str = "AKIATESTVALIDATOR000";
-const SECRET_KEY: &str = "TESTSECRETcanary/validator/0000000000000";
+pub const ROLE: &str = "arn:aws:iam::111122223333:role/validator";
+pub const ACCESS_KEY: &str = "AKIATESTVALIDATOR000";
+pub const SECRET_KEY: &str = "TESTSECRETcanary/validator/0000000000000";
 const SOON: Duration = Duration::from_secs(20);
 /// A restarted enclave makes an RSA key and asks KMS, in software emulation.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -50,11 +49,30 @@ pub fn run() {
     }
 }
 
+/// A KMS with the certificates that the enclave's policy names, which believes the simulated security module.
+pub fn kms() -> Result<Server> {
+    let kms = Server::start(&Settings::new(Path::new(STAGE).join("kms")))?;
+    kms.add_principal(ACCESS_KEY, SECRET_KEY, None, ROLE, None);
+    kms.trust_nsm_root(&sim::nsm::TestRoot::load_certificate(&Path::new(STAGE).join("nsm"))?);
+    Ok(kms)
+}
+
+/// Encrypts the key under a new KMS key that is released to that measurement, and gives the configuration with it.
+pub fn configuration(kms: &Server, pcr0: &str, key: &[u8]) -> Result<String> {
+    let arn = kms.create_key(&key_policy(pcr0))?;
+    let sealed = kms.encrypt(&arn, key, &[("chain", CHAIN), ("purpose", "consensus")])?;
+    Ok(format!(
+        "[nitro]\nkms_proxy_port = 800\n\n[[chain]]\nid = \"{CHAIN}\"\nkey_format = {{ type = \"hex\" }}\nstate_vsock_port = 555\n\n\
+         [[providers.softsign]]\nchain_ids = [\"{CHAIN}\"]\nkey_type = \"consensus\"\nencrypted_key_b64 = \"{}\"\naws_region = \"{REGION}\"\n\
+         kms_key_arn = \"{arn}\"\nencryption_context = {{ chain = \"{CHAIN}\", purpose = \"consensus\" }}\n\n\
+         [[validator]]\nchain_id = \"{CHAIN}\"\naddr = {{ port = 500 }}\nreconnect = true\n",
+        Base64::encode_string(&sealed)
+    ))
+}
+
 impl World {
     fn prepare(sandbox: &Sandbox) -> Result<Self> {
-        let kms = Server::start(&Settings::new(Path::new(STAGE).join("kms")))?;
-        kms.add_principal(ACCESS_KEY, SECRET_KEY, None, ROLE, None);
-        kms.trust_nsm_root(&sim::nsm::TestRoot::load_certificate(&Path::new(STAGE).join("nsm"))?);
+        let kms = kms()?;
         let node = PlainNode::listen(sandbox, "node")?;
         let world = Self { sandbox: sandbox.clone(), kms, node, height: 0 };
         fs::create_dir(world.path("state"))?;
@@ -62,16 +80,7 @@ impl World {
         world.tool(&["softsign", "keygen", "-t", "consensus", "consensus.key"])?;
         let status = world.status()?;
         let pcr0 = status["pcrs"]["0"].as_str().context("no PCR0 in the status")?.to_owned();
-        let arn = world.kms.create_key(&key_policy(&pcr0))?;
-        let context = [("chain", CHAIN), ("purpose", "consensus")];
-        let sealed = world.kms.encrypt(&arn, &fs::read(world.path("consensus.key"))?, &context)?;
-        let config = format!(
-            "[nitro]\nkms_proxy_port = 800\n\n[[chain]]\nid = \"{CHAIN}\"\nkey_format = {{ type = \"hex\" }}\nstate_vsock_port = 555\n\n\
-             [[providers.softsign]]\nchain_ids = [\"{CHAIN}\"]\nkey_type = \"consensus\"\nencrypted_key_b64 = \"{}\"\naws_region = \"{REGION}\"\n\
-             kms_key_arn = \"{arn}\"\nencryption_context = {{ chain = \"{CHAIN}\", purpose = \"consensus\" }}\n\n\
-             [[validator]]\nchain_id = \"{CHAIN}\"\naddr = {{ port = 500 }}\nreconnect = true\n",
-            Base64::encode_string(&sealed)
-        );
+        let config = configuration(&world.kms, &pcr0, &fs::read(world.path("consensus.key"))?)?;
         fs::write(world.path("tmkms.toml"), config)?;
         fs::set_permissions(world.path("tmkms.toml"), fs::Permissions::from_mode(0o600))?;
         Ok(world)
@@ -82,7 +91,7 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(crate::PROGRAM);
         command.args(arguments).current_dir(self.sandbox.dir()).env("NO_COLOR", "1");
         command.env("TMKMS_TOKEN_FILE", self.path("control-token")).env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);

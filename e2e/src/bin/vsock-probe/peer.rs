@@ -32,24 +32,38 @@ pub const KILL: u8 = b'k';
 const SILENCE: Duration = Duration::from_secs(4);
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Starts the enclave for as long as this connection is held; both end together, as `/dev/nitro_enclaves` has it.
+pub const HOLD: u8 = b'h';
+
 type Enclave = Arc<Mutex<Option<Child>>>;
 
+/// The enclave is started again whenever it ends.
 pub fn run(enclave: &[&str]) -> Result<()> {
-    let parent = Parent::Vsock { cid: PARENT };
-    let listener = Listener::in_enclave(&parent, PORT).context("the peer's port")?;
-    let _deaf = Listener::in_enclave(&parent, DEAF_PORT).context("the deaf port")?;
     let running = Enclave::default();
     if let [program, arguments @ ..] = enclave {
         let (running, program) = (Arc::clone(&running), (*program).to_owned());
         let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
         thread::spawn(move || supervise(&running, &program, &arguments));
     }
+    serve(&running, &[])
+}
+
+/// The enclave is started when it is asked for, and lives while whoever asked does.
+pub fn run_on_demand(enclave: &[&str]) -> Result<()> {
+    serve(&Enclave::default(), enclave)
+}
+
+fn serve(running: &Enclave, on_demand: &[&str]) -> Result<()> {
+    let on_demand: Arc<[String]> = on_demand.iter().map(|&word| word.to_owned()).collect();
+    let parent = Parent::Vsock { cid: PARENT };
+    let listener = Listener::in_enclave(&parent, PORT).context("the peer's port")?;
+    let _deaf = Listener::in_enclave(&parent, DEAF_PORT).context("the deaf port")?;
     println!("PEER ready");
     loop {
         let stream = listener.accept()?;
-        let running = Arc::clone(&running);
+        let (running, on_demand) = (Arc::clone(running), Arc::clone(&on_demand));
         thread::spawn(move || {
-            if let Err(error) = behave(stream, &running) {
+            if let Err(error) = behave(stream, &running, &on_demand) {
                 println!("PEER: {error:#}");
             }
         });
@@ -74,7 +88,7 @@ fn supervise(running: &Enclave, program: &str, arguments: &[String]) {
     }
 }
 
-fn behave(mut stream: Stream, running: &Enclave) -> Result<()> {
+fn behave(mut stream: Stream, running: &Enclave, on_demand: &[String]) -> Result<()> {
     let mut what = [0];
     stream.read_exact(&mut what)?;
     match what[0] {
@@ -103,8 +117,30 @@ fn behave(mut stream: Stream, running: &Enclave) -> Result<()> {
             let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
             running.as_mut().context("no enclave")?.kill()?;
         }
+        HOLD => held(&mut stream, running, on_demand)?,
         other => println!("PEER: unknown command {other}"),
     }
+    Ok(())
+}
+
+/// Until the enclave or the connection ends, and then both have.
+fn held(stream: &mut Stream, running: &Enclave, command: &[String]) -> Result<()> {
+    let (program, arguments) = command.split_first().context("no enclave's program")?;
+    let lock = || running.lock().unwrap_or_else(PoisonError::into_inner);
+    let lives = || lock().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+    if lives() {
+        // As nitro-cli, where the CID is in use.
+        return Ok(());
+    }
+    *lock() = Some(Command::new(program).args(arguments).spawn()?);
+    stream.write_all(b"+")?;
+    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+    while lives() && !matches!(stream.read(&mut [0]), Ok(0)) {}
+    if let Some(child) = lock().as_mut() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    println!("PEER: the enclave has ended");
     Ok(())
 }
 
