@@ -162,6 +162,30 @@ impl Chain {
         self.reach(from + more, within)
     }
 
+    /// Fails when a node, in any of its lives, has seen a double sign.
+    ///
+    /// # Errors
+    /// With the line of its log, or when there is no log to look at.
+    pub fn expect_no_evidence(&self) -> Result<()> {
+        for node in &self.nodes {
+            let path = node.sandbox.dir().join(format!("{}.log", node.name));
+            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let log = String::from_utf8_lossy(&bytes);
+            let evidence = log.lines().find(|line| DOUBLE_SIGNS.iter().any(|words| line.contains(words)));
+            ensure!(evidence.is_none(), "{} saw a double sign: {evidence:?}", node.name);
+        }
+        Ok(())
+    }
+
+    /// The round in which node 0 has that height's commit.
+    ///
+    /// # Errors
+    /// When the RPC does not answer.
+    pub fn commit_round(&self, height: u64) -> Result<u64> {
+        let commit = http::rpc(self.nodes[0].rpc_port, &format!("/commit?height={height}"))?;
+        commit["signed_header"]["commit"]["round"].as_u64().with_context(|| format!("no round in {commit}"))
+    }
+
     /// Of the blocks `from..=to`, those whose commit bears the signature of validator 0.
     ///
     /// # Errors
@@ -176,6 +200,10 @@ impl Chain {
         Ok(signed)
     }
 }
+
+/// What a node logs when it learns of two votes of one validator: `types/evidence.go` and `internal/consensus/state.go` (before v1: `consensus/state.go`)
+/// of CometBFT.
+const DOUBLE_SIGNS: [&str; 2] = ["DuplicateVoteEvidence", "found conflicting vote from ourselves"];
 
 /// Ports that follow each other, as `harness testnet` takes them.
 fn contiguous_ports(sandbox: &Sandbox, count: u16) -> Result<u16> {

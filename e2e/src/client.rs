@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
 
+/// How long the harness' client waits for its first signer: longer than any test waits for one, each of which has a limit of its own.
+const FIRST_CONNECTION: &str = "15m";
 /// Longer than any of the client's own deadlines.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -94,7 +96,7 @@ impl Client {
     /// As [`Client::listen`].
     pub fn listen_at(sandbox: &Sandbox, name: &str, line: Line, addr: &str, chain_id: &str) -> Result<Self> {
         let mut command = Command::new(line.harness()?);
-        command.args(["client", "--listen", addr, "--chain-id", chain_id, "--timeout", "60s"]);
+        command.args(["client", "--listen", addr, "--chain-id", chain_id, "--timeout", FIRST_CONNECTION]);
         let mut script = Script::start(sandbox, name, command)?;
         let said = script.event("listening", PATIENCE)?;
         let addr = said["addr"].as_str().context("no address")?.to_owned();

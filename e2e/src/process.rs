@@ -164,6 +164,12 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What it has written in all its lives.
+    #[must_use]
+    pub fn whole_log_text(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// Waits until it has written `needle` and gives back the line.
     ///
     /// # Errors

@@ -146,10 +146,32 @@ fn a_policy_that_is_not_understood_is_told_for_some_seconds_and_then_the_enclave
         ensure!(status["phase"] == "broken" && status["failure"]["code"] == "policy", "{status:#}");
         ensure!(status["has_policy"] == true, "a policy that is there is told as none: {status:#}");
         ensure!(status["failure"]["reason"].to_string().contains("kmz"), "{status:#}");
+        let output = Command::new(e2e::signer::binary()?)
+            .args(["nitro", "push-config", "-i", &enclave.endpoint(), "-c", "/dev/null"])
+            .output()?;
+        ensure!(!output.status.success(), "a broken enclave took a configuration");
         // QEMU ends with its machine's restart, as a real enclave does.
-        enclave.wait(BOOT)?;
+        let ended = enclave.wait(BOOT)?;
+        ensure!(ended.success(), "{ended}");
         let console = enclave.console();
         ensure!(console.contains("kmz"), "the reason is not on the console: {console}");
+        Ok(())
+    })
+}
+
+/// Linux goes on without a ramdisk that it cannot unpack, and where sections begin and end is not measured: so a parent could lose the policy's on
+/// the way. An image of ours always has a policy, if only an empty one.
+#[test]
+fn an_image_whose_policy_was_lost_on_the_way_is_not_one_without_a_policy() -> Result<()> {
+    with_image("lost", |sandbox, _, spec| {
+        let machine = Machine::built()?;
+        let app = image::app_ramdisk(&BTreeMap::new())?;
+        let ramdisks = vec![image::boot_ramdisk(&fs::read(&machine.program)?)?, app[..app.len() / 4].to_vec()];
+        let built = machine.write(ramdisks, sandbox.dir().join("lost.eif"))?;
+        let mut enclave = Emulator::start(sandbox, "enclave", &EmulatorSpec { eif: built.eif, ..spec })?;
+        let status = status(&mut enclave)?;
+        ensure!(status["phase"] == "broken" && status["failure"]["code"] == "policy", "{status:#}");
+        ensure!(status["failure"]["reason"].to_string().contains("/policy.toml"), "{status:#}");
         Ok(())
     })
 }

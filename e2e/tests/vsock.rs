@@ -20,7 +20,7 @@ use wire::endpoint::Enclave;
 /// Every check of `vsock-probe` that has to be among its lines.
 const CHECKS: usize = 30;
 /// The same, of `vsock-probe units`.
-const UNIT_CHECKS: usize = 14;
+const UNIT_CHECKS: usize = 15;
 const BOOT: Duration = Duration::from_secs(90);
 const ALL: Duration = Duration::from_secs(600);
 /// `sockets::HOSTS_PORT` and `peer::PORT` of the probe.

@@ -58,8 +58,12 @@ while IFS= read -r line; do
 		;;
 	esac
 done <"$here/enclave.config"
+# What a later version of the source adds is off in allnoconfig: a mitigation wants a person's yes or no.
+while IFS= read -r line; do
+	grep -qxF -- "$line" "$here/enclave.config" || { name=${line#\# CONFIG_}; wrong="$wrong ${name% is not set}?"; }
+done < <(grep '^# CONFIG_MITIGATION_.* is not set$' .config)
 if [ -n "$wrong" ]; then
-	echo "image/kernel/enclave.config asks for what kernel $(make -s kernelversion) does not do (unmet dependencies, or the option has another name now):$wrong" >&2
+	echo "image/kernel/enclave.config asks for what kernel $(make -s kernelversion) does not do (unmet dependencies, or the option has another name now), or says nothing of (\"?\": a mitigation that is off and not named):$wrong" >&2
 	exit 1
 fi
 say "configured: $(grep -c '=y$' .config) options on"

@@ -8,8 +8,8 @@ mod emulated;
 mod enclave;
 
 use crate::{fuzz, nodes, step};
-use anyhow::{Context, Result, ensure};
-use e2e::{Answer, ChainSpec, Client, Line, Observer, Rig, Sandbox, Transport, Vote, until};
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Answer, Chain, ChainSpec, Client, Line, Observer, Rig, Sandbox, Transport, Vote, until};
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,12 +84,31 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+const UNITS: &str =
+    "the_units_start_what_they_name_in_order_bring_back_what_is_killed_and_stop_well_under_a_real_systemd";
+
 /// The units of `packaging/` under a real systemd, in a guest beside one that is the enclave.
 fn units() -> Result<()> {
     crate::enclave::ensure()?;
     crate::guest::ensure_systemd()?;
-    let test = ["test", "--release", "--package", "e2e", "--test", "vsock", "units", "--", "--ignored", "--nocapture"];
-    step::run("the units under systemd", step::cargo().args(test))
+    let test = [
+        "test",
+        "--release",
+        "--package",
+        "e2e",
+        "--test",
+        "vsock",
+        "--",
+        "--exact",
+        UNITS,
+        "--ignored",
+        "--nocapture",
+    ];
+    let mut ran = false;
+    let command = &mut step::cargo();
+    let ok = step::run_lines("the units under systemd", command.args(test), |line| ran |= line.contains("1 passed"))?;
+    ensure!(ok && ran, "the units under systemd: failed, or the test {UNITS} is not there");
+    Ok(())
 }
 
 fn random_chain(chance: &mut Chance) -> ChainSpec {
@@ -100,38 +119,76 @@ fn random_chain(chance: &mut Chance) -> ChainSpec {
 }
 
 fn one_episode(sandbox: &Sandbox, spec: ChainSpec, chance: &mut Chance, totals: &mut Totals) -> Result<()> {
-    let observer = Observer::new();
-    let mut rival = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, &spec.id)?;
-    let mut rig = Rig::start_with(sandbox, "chain", spec, &[rival.addr()])?;
-    rival.connected(RECOVERY)?;
+    let mut rival = Rival::listen(sandbox, &spec.id)?;
+    let mut rig = Rig::start_with(sandbox, "chain", spec, &[rival.client.addr()])?;
+    rival.client.connected(RECOVERY)?;
     for _ in 0..FAULTS_PER_EPISODE {
         let fault = Fault::ALL[chance.below(Fault::ALL.len())];
         fault.happen(&mut rig, chance)?;
         totals.faults[fault as usize] += 1;
         until("the node to answer", RECOVERY, || Ok(rig.chain.height().ok()))?;
         rig.chain.grow(3, RECOVERY).with_context(|| format!("after {fault:?}"))?;
-        rival.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
-        ask_for_other_blocks(rig.chain.height()?, &mut rival, &observer, totals)?;
+        rival.client.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
+        rival.asks(&rig.chain, totals).with_context(|| format!("after {fault:?}"))?;
     }
+    rig.chain.grow(2, RECOVERY)?;
+    rival.compare(&rig.chain)?;
     totals.blocks += rig.chain.height()?;
     rig.expect_clean()
 }
 
-/// Below, at and just above the chain's height: where the node has asked, or is about to.
-fn ask_for_other_blocks(height: u64, rival: &mut Client, observer: &Observer, totals: &mut Totals) -> Result<()> {
-    let height = i64::try_from(height)?;
-    for height in [height - 1, height, height] {
-        for vote in [Vote::prevote(height, 0xaa), Vote::precommit(height, 0xbb)] {
-            match rival.vote(&vote, observer)? {
-                Answer::Signed(_) => totals.rival_signed += 1,
-                Answer::Refused(_) => totals.rival_refused += 1,
-                // The client notices only now that its signer died in the fault before; the signer has dialled again.
-                Answer::Broken(_) => rival.wait(RECOVERY)?,
+/// A second node of the same key, which asks for other blocks in round 0 where its validator has signed, or is about to.
+struct Rival {
+    client: Client,
+    observer: Observer,
+    /// Heights whose precommit for another block this one was given first: the chain must not have it as well.
+    precommits: Vec<u64>,
+}
+
+impl Rival {
+    fn listen(sandbox: &Sandbox, chain_id: &str) -> Result<Self> {
+        let client = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, chain_id)?;
+        Ok(Self { client, observer: Observer::new(), precommits: Vec::new() })
+    }
+
+    /// Below, at and just above the chain's height.
+    fn asks(&mut self, chain: &Chain, totals: &mut Totals) -> Result<()> {
+        let committed = chain.height()?;
+        let mut refused = 0;
+        for height in [committed - 1, committed, committed + 1] {
+            let asked = i64::try_from(height)?;
+            for (vote, is_precommit) in [(Vote::prevote(asked, 0xaa), false), (Vote::precommit(asked, 0xbb), true)] {
+                match self.client.vote(&vote, &self.observer)? {
+                    // Its validator may have been away at that height. If it was not, it went on from there.
+                    Answer::Signed(_) if height <= committed && !chain.signed_heights(height, height)?.is_empty() => {
+                        bail!(
+                            "DOUBLE SIGN: the commit of height {height} bears the signature, and so does another block: {vote:?}"
+                        )
+                    }
+                    Answer::Signed(_) => {
+                        totals.rival_signed += 1;
+                        self.precommits.extend(is_precommit.then_some(height));
+                    }
+                    Answer::Refused(_) => refused += 1,
+                    // The client notices only now that its signer died in the fault before; the signer has dialled again.
+                    Answer::Broken(_) => self.client.wait(RECOVERY)?,
+                }
             }
         }
+        totals.rival_refused += refused;
+        ensure!(refused > 0, "nothing was refused around height {committed}, so nothing was shown");
+        Ok(())
     }
-    ensure!(totals.rival_refused > 0, "nothing was ever refused, so nothing was shown");
-    Ok(())
+
+    /// When all of those heights are decided: what was signed for this one is in no commit of the same round.
+    fn compare(&self, chain: &Chain) -> Result<()> {
+        let last = chain.height()?;
+        for height in self.precommits.iter().copied().filter(|height| *height < last) {
+            let is_in_commit = !chain.signed_heights(height, height)?.is_empty() && chain.commit_round(height)? == 0;
+            ensure!(!is_in_commit, "DOUBLE SIGN: height {height}, round 0: precommits for two blocks");
+        }
+        Ok(())
+    }
 }
 
 /// What happens to machines.

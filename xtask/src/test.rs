@@ -10,9 +10,9 @@ pub struct Args {
     /// Only what needs no CometBFT node: unit, property and command-line tests
     #[arg(long)]
     quick: bool,
-    /// What boots, too: the image twice, the emulated enclave, the Docker way, power cuts of a guest, true vsock
-    #[arg(long, conflicts_with = "quick")]
-    boot: bool,
+    /// Without what boots: the image twice, the emulated enclave, the Docker way, power cuts of a guest, true vsock
+    #[arg(long)]
+    no_boot: bool,
     /// Seconds that each fuzz target runs
     #[arg(long, default_value_t = 8)]
     fuzz_seconds: u64,
@@ -128,7 +128,7 @@ fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
         step::cargo().args(differential).env("TMKMS_ORACLE", oracle),
     )?;
     e2e(tally, "real nodes, faults, hostile peers", &RUNNING, 2)?;
-    if args.boot {
+    if !args.no_boot {
         prepare()?;
         e2e(tally, "images and guests that boot", &BOOTING, 1)?;
         reproducible(tally)?;

@@ -22,6 +22,8 @@ const PLAUSIBLE_SECONDS: std::ops::Range<u64> = 1_793_491_200..4_102_444_800;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Machine {
     found: MachineStatus,
+    /// Whether the module's own document has a PCR0 of zeros.
+    pub(crate) attests_debug: bool,
 }
 
 impl Machine {
@@ -53,13 +55,17 @@ impl Machine {
         if let Some(why) = booted.and_then(|booted| booted.heartbeat.as_ref()) {
             warn!("nobody answered the heartbeat: {why}; a loader that waits for it ends this enclave");
         }
+        let mut attests_debug = false;
         // Nobody's key, nobody's bytes: see `nsm.rs` for who may put something in.
         match nsm.attest(&AttestationRequest::default()).and_then(|document| Glance::at(&document)) {
-            Ok(glance) => found.see(glance),
+            Ok(glance) => {
+                attests_debug = glance.is_debug;
+                found.see(glance);
+            }
             Err(error) => warn!("the security module gave no document to look at: {error}"),
         }
         plausible(SystemTime::now());
-        let machine = Self { found };
+        let machine = Self { found, attests_debug };
         machine.memory()?;
         Ok(machine)
     }
@@ -184,9 +190,9 @@ mod tests {
     #[test]
     fn a_clock_that_differs_is_told_and_ends_nothing() {
         let mut found = MachineStatus::default();
-        found.see(Glance { timestamp_ms: 0, is_signed: true });
+        found.see(Glance { timestamp_ms: 0, is_signed: true, is_debug: false });
         assert!(found.clock_ahead_ms.unwrap() > 1_000_000_000_000 && found.signs_documents == Some(true));
-        found.see(Glance { timestamp_ms: u64::MAX, is_signed: false });
+        found.see(Glance { timestamp_ms: u64::MAX, is_signed: false, is_debug: false });
         assert!(found.clock_ahead_ms.unwrap() < 0 && found.signs_documents == Some(false));
     }
 }

@@ -142,11 +142,19 @@ mod tests {
 
     #[test]
     fn a_file_that_only_one_has_is_named() {
+        // Without a policy there is an empty one.
         let none = told(|theirs| theirs.ramdisks[1] = app_ramdisk(&BTreeMap::new()).unwrap());
-        assert_eq!(none, "/policy.toml in application ramdisk 1: theirs has none");
+        assert!(none.starts_with("/policy.toml in application ramdisk 1: ours has 7 bytes, theirs 0"), "{none}");
         let more = BTreeMap::from([("policy.toml".to_owned(), b"[debug]".to_vec()), ("x".to_owned(), vec![])]);
         let more = told(|theirs| theirs.ramdisks[1] = app_ramdisk(&more).unwrap());
         assert_eq!(more, "/x in application ramdisk 1: ours has none");
+        let ours = Parts {
+            ramdisks: vec![boot_ramdisk(b"program").unwrap(), app_ramdisk(&BTreeMap::new()).unwrap()],
+            ..parts()
+        };
+        let files = BTreeMap::from([("policy.toml".to_owned(), vec![]), ("x".to_owned(), vec![])]);
+        let theirs = Parts { ramdisks: vec![ours.ramdisks[0].clone(), app_ramdisk(&files).unwrap()], ..parts() };
+        assert_eq!(difference(&theirs, &ours).unwrap().to_string(), "/x in application ramdisk 1: theirs has none");
     }
 
     #[test]

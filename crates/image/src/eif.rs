@@ -50,8 +50,15 @@ impl Eif {
         let mut kernel = None;
         let mut cmdline = None;
         let (mut ramdisks, mut metadata, mut signature) = (Vec::new(), None, None);
+        // AWS's reader measures in the file's order, and we in this one.
+        let mut is_ordered = true;
         for index in 0..header.sections {
             let (kind, content) = header.section(file, index)?;
+            is_ordered &= match kind {
+                Kind::Kernel => cmdline.is_none() && ramdisks.is_empty(),
+                Kind::Cmdline => ramdisks.is_empty(),
+                _ => true,
+            };
             let again = match kind {
                 Kind::Kernel => kernel.replace(content.to_vec()).is_some(),
                 Kind::Cmdline => cmdline.replace(text(content)?).is_some(),
@@ -71,6 +78,11 @@ impl Eif {
         let cmdline = cmdline.ok_or_else(|| missing("command line"))?;
         if ramdisks.is_empty() {
             return Err(missing("ramdisk"));
+        }
+        if !is_ordered {
+            return Err(wrong(
+                "its sections have another order than kernel, command line, ramdisks, in which they are measured",
+            ));
         }
         Ok(Self { parts: Parts { kernel, cmdline, ramdisks }, metadata, signature })
     }
@@ -267,6 +279,15 @@ mod tests {
         assert!(refusal(&file(&SECTIONS[..3])).contains("no ramdisk"));
         assert!(refusal(&file(&[SECTIONS[0], SECTIONS[0]])).contains("second Kernel"));
         assert!(refusal(&file(&[SECTIONS[0], (6, b"")])).contains("got 6"));
+    }
+
+    #[test]
+    fn sections_in_another_order_than_they_are_measured_in_are_refused_and_what_is_not_measured_may_stand_anywhere() {
+        let [kernel, cmdline, metadata, boot, app] = SECTIONS;
+        for order in [[cmdline, kernel, boot], [kernel, boot, cmdline], [boot, kernel, cmdline]] {
+            assert!(refusal(&file(&order)).contains("another order"), "{order:?}");
+        }
+        assert!(Eif::read(&file(&[metadata, kernel, cmdline, boot, app])).is_ok());
     }
 
     #[test]

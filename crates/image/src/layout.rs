@@ -26,8 +26,12 @@ pub fn boot_ramdisk(init: &[u8]) -> Result<Vec<u8>> {
     archive(&nodes)
 }
 
+/// The policy's place in an image, always there: an empty one says that nothing was chosen. So a ramdisk that was lost on the way
+/// (Linux goes on without one that it cannot unpack) is not taken for an image without a policy.
+const POLICY: &str = "policy.toml";
+
 /// The application's ramdisk: these files, by their paths in the image (with or without a leading slash), readable for
-/// root only. Without a file it is an empty archive, and still there: so PCR2 always says what an operator chose.
+/// root only, and an empty policy where there is none among them.
 ///
 /// # Errors
 /// A path that leads elsewhere, or one that the boot ramdisk has.
@@ -46,6 +50,7 @@ pub fn app_ramdisk(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>> {
         }
         put(&mut nodes, name, Node::File { mode: 0o600, bytes: bytes.clone() })?;
     }
+    nodes.entry(POLICY.to_owned()).or_insert_with(|| Node::File { mode: 0o600, bytes: Vec::new() });
     archive(&nodes)
 }
 
@@ -78,7 +83,7 @@ mod tests {
         let files = BTreeMap::from([("/certs/kms/root.pem".to_owned(), b"pem".to_vec())]);
         let nodes = entries(&app_ramdisk(&files).unwrap()).unwrap();
         let names: Vec<_> = nodes.keys().map(String::as_str).collect();
-        assert_eq!(names, ["certs", "certs/kms", "certs/kms/root.pem"]);
+        assert_eq!(names, ["certs", "certs/kms", "certs/kms/root.pem", "policy.toml"]);
     }
 
     #[test]
@@ -98,7 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_chosen_is_an_archive_too() {
-        assert!(entries(&app_ramdisk(&BTreeMap::new()).unwrap()).unwrap().is_empty());
+    fn nothing_chosen_is_an_empty_policy_and_a_policy_stays_what_it_is() {
+        let policy =
+            |files: &BTreeMap<String, Vec<u8>>| entries(&app_ramdisk(files).unwrap()).unwrap()["policy.toml"].clone();
+        assert_eq!(policy(&BTreeMap::new()), Node::File { mode: 0o600, bytes: Vec::new() });
+        let chosen = BTreeMap::from([("/policy.toml".to_owned(), b"[kms]".to_vec())]);
+        assert_eq!(policy(&chosen), Node::File { mode: 0o600, bytes: b"[kms]".to_vec() });
     }
 }

@@ -1,7 +1,7 @@
 //! The image's figures: from the power to the first signature and how that splits, the emulation's own vsock round trip, size and memory.
 use super::many::Node;
 use super::report::{BootPart, EmulatedFigures, at_quantile};
-use crate::step;
+use crate::{image as image_build, step};
 use anyhow::{Context, Result, anyhow, ensure};
 use e2e::emulator::EmulatorSpec;
 use e2e::enclave::Machine;
@@ -21,13 +21,15 @@ const ECHO_BYTES: usize = 200;
 const ECHO_PORT: u32 = 7;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-pub fn run(sandbox: &Sandbox, boots: u32, round_trips: u32) -> Result<EmulatedFigures> {
+pub fn run(sandbox: &Sandbox, boots: u32, round_trips: u32, build: bool) -> Result<EmulatedFigures> {
     println!("==> {boots} boots of the image to a first signature, and {round_trips} vsock round trips");
     let (round_trip_p50_us, round_trip_p99_us) = echo(sandbox, round_trips)?;
     let node = Node::listen(sandbox, "boot")?;
     let chains = vec![EnclaveChain::new("boot", &node.address())];
     let mut enclave = Enclave::prepare_emulated(sandbox, "boot", chains, Machine::built()?)?;
     enclave.start_parent()?;
+    let build_from_nothing_s = build.then(|| image_build::seconds_from_nothing(sandbox.dir())).transpose()?;
+    let build_again_s = image_build::seconds_again(sandbox.dir())?;
     // The first boot makes the image, too, and is not counted.
     enclave.start_enclave()?;
     let (mut totals, mut parts, mut height) = (vec![], BTreeMap::<BootPart, Vec<u64>>::new(), 0);
@@ -53,6 +55,8 @@ pub fn run(sandbox: &Sandbox, boots: u32, round_trips: u32) -> Result<EmulatedFi
         boot_p50_ms: millis(&totals, 0.5),
         boot_max_ms: millis(&totals, 1.0),
         split_ms: parts.into_iter().map(median).collect(),
+        build_again_s,
+        build_from_nothing_s,
         image_bytes: std::fs::metadata(&enclave.image()?.eif)?.len(),
         machine_mib: enclave.machine()?.memory_mib,
         memory_used_bytes: memory.used,

@@ -34,6 +34,9 @@ pub struct Args {
     /// Boots of the image in the emulator
     #[arg(long, default_value_t = 10)]
     boots: u32,
+    /// Also build the image from nothing, some five minutes
+    #[arg(long)]
+    build_image: bool,
     /// Leave tmkms 0.15.0 out (it is built from the registry the first time, some five minutes)
     #[arg(long)]
     without_tmkms: bool,
@@ -80,7 +83,7 @@ fn measure(report: &mut Report, sandbox: &Sandbox, wanted: &[(Peer, Transport)],
     report.many = Some(many::run(sandbox, args.chains, args.seconds)?);
     report.cold_start = Some(many::cold_start(sandbox, 20)?);
     report.enclave = Some(enclave::run(sandbox, 10, 64)?);
-    report.emulated = Some(emulated::run(sandbox, args.boots, args.votes)?);
+    report.emulated = Some(emulated::run(sandbox, args.boots, args.votes, args.build_image)?);
     report.system_calls = many::system_calls(sandbox)?;
     Ok(())
 }

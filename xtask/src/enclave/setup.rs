@@ -59,7 +59,7 @@ fn record(folder: &Path) -> PathBuf {
 
 fn told(folder: &Path, origin: &str) -> Result<String> {
     let mut text = format!(
-        "QEMU                {origin}\nvhost-device-vsock  {}, crates.io's with mends (xtask/src/enclave/vsock.rs)\n",
+        "QEMU                {origin}\nvhost-device-vsock  {}, as published, with mends (xtask/src/enclave/vsock.rs)\n",
         vsock::VERSION
     );
     for name in FIRMWARE {

@@ -1,4 +1,4 @@
-//! `vhost-device-vsock` of crates.io, which makes a guest's vsock ports Unix sockets, with six mends: as it is published, one program of the
+//! `vhost-device-vsock` as it is published, which makes a guest's vsock ports Unix sockets, with six mends: without them, one program of the
 //! parent that hangs up at the wrong moment ends the vsock of the whole enclave, and what one guest sends another is cut off after 4 KiB. Nothing on
 //! Nitro does that.
 use super::cause;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const NAME: &str = "vhost-device-vsock";
-/// The version of crates.io.
+/// The version that is published.
 const PUBLISHED: &str = "0.3.0";
 /// What it calls itself with the mends.
 pub const VERSION: &str = "0.3.0+mended.4";
@@ -162,7 +162,7 @@ fn mended(work: &Path) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// What crates.io has, verified and unpacked by cargo: the dependency of a package that is nothing else.
+/// What is published, verified and unpacked by cargo: the dependency of a package that is nothing else.
 fn fetched(work: &Path) -> Result<PathBuf> {
     let asker = work.join("asker");
     fs::create_dir_all(asker.join("src")).with_context(|| format!("cannot make {}", asker.display()))?;
@@ -176,7 +176,12 @@ fn fetched(work: &Path) -> Result<PathBuf> {
     let vendor = work.join("vendor");
     let mut fetch = step::cargo();
     fetch.args(["vendor", "--manifest-path"]).arg(&manifest).arg(&vendor);
-    progress::run(&format!("{NAME} {PUBLISHED} from crates.io"), &mut fetch, &work.join("fetch.log"), Progress::Time)?;
+    progress::run(
+        &format!("{NAME} {PUBLISHED} from the registry"),
+        &mut fetch,
+        &work.join("fetch.log"),
+        Progress::Time,
+    )?;
     let source = vendor.join(NAME);
     ensure!(source.join("Cargo.lock").is_file(), "cargo fetched no {NAME} {PUBLISHED} into {}", vendor.display());
     Ok(source)

@@ -1,13 +1,15 @@
 //! What an operator chose, checked before anything is built, and laid out as an image.
 use ::image::{Parts, add_files, app_ramdisk, boot_ramdisk, check_kernel, docker_layout, docker_rootfs, policy_files};
 use anyhow::{Context, Result, ensure};
+use enclave::init::InitOptions;
 use enclave::policy::Policy;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// `COMMAND_LINE_SIZE` of the kernel on x86 is 2048, with the final zero.
-const MAX_CMDLINE_BYTES: usize = 2047;
+/// `COMMAND_LINE_SIZE` of the kernel on x86 is 2048, with the final zero, and a loader adds its devices' words
+/// (`virtio_mmio.device=4K@0xd0000000:5`).
+const MAX_CMDLINE_BYTES: usize = 2047 - 255;
 
 /// What an image is made of besides kernel and program.
 #[derive(clap::Args, Default)]
@@ -131,6 +133,10 @@ impl Chosen {
             "the kernel's command line: expected at most {MAX_CMDLINE_BYTES} bytes, got {}",
             cmdline.len()
         );
+        if self.has_own_layout() {
+            // Else it would be told on a console that nobody sees, at every start.
+            InitOptions::check(&cmdline).map_err(|error| anyhow::anyhow!("{error}"))?;
+        }
         Ok(cmdline)
     }
 }
@@ -142,6 +148,18 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_init_would_refuse_is_refused_before_anything_is_built() {
+        let wrong = |port, cmdline: Option<&str>| {
+            let chosen = Chosen { port, cmdline: cmdline.map(str::to_owned), ..Chosen::default() };
+            chosen.check().unwrap_err().to_string()
+        };
+        assert!(wrong(Some(u32::MAX), None).contains("tmkms.port"));
+        assert!(wrong(None, Some("panic=30 tmkms.prot=1")).contains("tmkms.prot"));
+        assert!(wrong(None, Some(&"x".repeat(1793))).contains("1792"));
+        Chosen { port: Some(6000), verbose: true, ..Chosen::default() }.check().unwrap();
+    }
 
     #[test]
     fn a_file_is_given_with_its_name_in_the_image() {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// What an image should not exceed: it must fit four times into the enclave's memory.
 const GOAL_BYTES: usize = 8 << 20;
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     #[command(flatten)]
     chosen: compose::Chosen,
@@ -75,6 +75,22 @@ pub fn ensure_tool() -> Result<PathBuf> {
 pub fn ensure() -> Result<Ready> {
     let (ready, ..) = prepare()?;
     Ok(ready)
+}
+
+/// How long kernel, program and image take from nothing, in seconds; the tool that writes images is there. Minutes.
+pub fn seconds_from_nothing(folder: &Path) -> Result<f64> {
+    let tool = tool::ensure()?;
+    let started = std::time::Instant::now();
+    verify::from_nothing(|kernel, binary| Made::write(&Args::default(), &tool, kernel, binary, folder).map(drop))?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// The same where kernel and program are built already and nothing has changed.
+pub fn seconds_again(folder: &Path) -> Result<f64> {
+    let started = std::time::Instant::now();
+    let (ready, kernel, binary) = prepare()?;
+    Made::write(&Args::default(), &ready.tool, &kernel, &binary, folder)?;
+    Ok(started.elapsed().as_secs_f64())
 }
 
 fn prepare() -> Result<(Ready, Kernel, Binary)> {

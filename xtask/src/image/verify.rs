@@ -1,7 +1,8 @@
 //! `--verify`: builds anew and says whether it measures the same; if not, what differs first, as closely as what lies beside the
 //! other side's measurements allows.
-use super::binary::Build;
-use super::{Args, Made, folder, kernel, read_eif, tool};
+use super::binary::{Binary, Build};
+use super::kernel::{self, Kernel};
+use super::{Args, Made, folder, read_eif, tool};
 use crate::step;
 use ::image::{Eif, Measurements, difference};
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ pub fn run(args: &Args, measurements: &Path) -> Result<()> {
     args.check()?;
     let text =
         std::fs::read_to_string(measurements).with_context(|| format!("cannot read {}", measurements.display()))?;
-    let theirs = Measurements::from_json(&text).with_context(|| measurements.display().to_string())?;
+    let mut theirs = Measurements::from_json(&text).with_context(|| measurements.display().to_string())?;
     let beside = measurements.parent().unwrap_or(Path::new(""));
     // Read before anything is built: the other side may be the folder that is built into.
     let their_eif =
@@ -28,28 +29,43 @@ pub fn run(args: &Args, measurements: &Path) -> Result<()> {
     let their_record = std::fs::read_to_string(beside.join("build.json")).ok();
 
     let ours = build_anew(args)?;
+    // Signing wants a key that an auditor does not have; what is measured besides does not change with a signature.
+    let signer = theirs.pcr8.take_if(|_| ours.measurements.pcr8.is_none());
     if let Some(what) = first_difference(&ours, &theirs, their_eif.as_ref(), their_record.as_deref())? {
         bail!("{} is not of this source and these options.\n{what}", measurements.display());
     }
     ours.show();
     println!("verified: {} is what this source and these options measure", measurements.display());
+    if let Some(pcr8) = signer {
+        println!(
+            "It is signed: PCR8, {pcr8}, is of the signer's certificate and was not compared; with --sign-cert and --sign-key it would be"
+        );
+    }
     Ok(())
 }
 
 /// Kernel and program from nothing, whatever the caches hold.
 fn build_anew(args: &Args) -> Result<Made> {
+    let tool = tool::ensure()?;
+    let out = args.out.clone().unwrap_or_else(|| folder().join("verify"));
+    from_nothing(|kernel, binary| {
+        let made = Made::write(args, &tool, kernel, binary, &out)?;
+        made.describe(kernel, binary)?;
+        Ok(made)
+    })
+}
+
+/// Builds kernel and program in a folder of their own, which goes when they were used.
+pub fn from_nothing<T>(use_them: impl FnOnce(&Kernel, &Binary) -> Result<T>) -> Result<T> {
     let work = step::root().join(".cache/image/verify");
     if work.exists() {
         std::fs::remove_dir_all(&work).with_context(|| format!("cannot empty {}", work.display()))?;
     }
-    let tool = tool::ensure()?;
     let kernel = kernel::build_in(&work.join("kernel"))?;
     let binary = Build::of(&step::root(), &work.join("target"))?.run()?;
-    let out = args.out.clone().unwrap_or_else(|| folder().join("verify"));
-    let made = Made::write(args, &tool, &kernel, &binary, &out)?;
-    made.describe(&kernel, &binary)?;
+    let used = use_them(&kernel, &binary)?;
     std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
-    Ok(made)
+    Ok(used)
 }
 
 fn first_difference(
@@ -60,7 +76,7 @@ fn first_difference(
 ) -> Result<Option<String>> {
     let Some(mut what) = registers(&ours.measurements, theirs) else { return Ok(None) };
     match their_eif {
-        Some(eif) if eif.measurements() != *theirs => {
+        Some(eif) if (Measurements { pcr8: theirs.pcr8.clone(), ..eif.measurements() }) != *theirs => {
             what.push_str("\nThe tmkms.eif beside these measurements is not the image that they are of.");
         }
         Some(eif) => match difference(&ours.parts, eif.parts()) {

@@ -1,9 +1,9 @@
 //! An episode with the signer in an enclave, a process or emulated: what happens to the parent's processes, to KMS, and to the enclave itself.
-use super::{Chance, FAULTS_PER_EPISODE, RECOVERY, Totals, ask_for_other_blocks};
+use super::{Chance, FAULTS_PER_EPISODE, RECOVERY, Rival, Totals};
 use anyhow::{Context, Result, ensure};
 use e2e::enclave::{Machine, said};
 use e2e::flood::{Flood, Manner, Target};
-use e2e::{ChainSpec, Client, Enclave, EnclaveRig, Line, Observer, Process, Sandbox, Transport, until};
+use e2e::{ChainSpec, Enclave, EnclaveRig, Process, Sandbox, until};
 use sim::kms::Fault as KmsFault;
 use std::fs;
 use std::thread::sleep;
@@ -168,13 +168,12 @@ pub(super) fn any_episode(
 ) -> Result<()> {
     let faults = if machine.is_some() { Fault::ALL.len() } else { Fault::OF_A_PROCESS };
     let others_suffice = spec.validators > 3;
-    let observer = Observer::new();
-    let mut rival = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, &spec.id)?;
+    let mut rival = Rival::listen(sandbox, &spec.id)?;
     let mut rig = match machine {
-        None => EnclaveRig::start_with(sandbox, spec, &[rival.addr()])?,
-        Some(machine) => EnclaveRig::start_emulated(sandbox, spec, &[rival.addr()], machine, |_| Ok(()))?,
+        None => EnclaveRig::start_with(sandbox, spec, &[rival.client.addr()])?,
+        Some(machine) => EnclaveRig::start_emulated(sandbox, spec, &[rival.client.addr()], machine, |_| Ok(()))?,
     };
-    rival.connected(RECOVERY)?;
+    rival.client.connected(RECOVERY)?;
     for _ in 0..FAULTS_PER_EPISODE {
         let fault = Fault::ALL[chance.below(faults)];
         fault.happen(&mut rig, chance).with_context(|| format!("{fault:?}"))?;
@@ -184,9 +183,11 @@ pub(super) fn any_episode(
         if others_suffice {
             rig.signs_again(RECOVERY).with_context(|| format!("after {fault:?}"))?;
         }
-        rival.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
-        ask_for_other_blocks(rig.chain.height()?, &mut rival, &observer, totals)?;
+        rival.client.wait(RECOVERY).with_context(|| format!("the second connection, after {fault:?}"))?;
+        rival.asks(&rig.chain, totals).with_context(|| format!("after {fault:?}"))?;
     }
+    rig.grow(2)?;
+    rival.compare(&rig.chain)?;
     totals.blocks += rig.chain.height()?;
     rig.expect_clean()
 }

@@ -116,12 +116,11 @@ fn reap() -> std::io::Result<()> {
 /// aws-nitro-enclaves-sdk-bootstrap): there is no ACPI that could switch off, and the hypervisor takes a restart for the end.
 pub fn end() -> ! {
     if let Err(error) = reboot(RebootCommand::Restart) {
-        eprintln!("tmkms: the enclave cannot be ended: {error}; terminate it with nitro-cli terminate-enclave");
+        eprintln!(
+            "tmkms: the enclave cannot be ended: {error}; the kernel panics without its init, and restarts after `panic=` seconds"
+        );
     }
-    // The kernel panics when its init returns.
-    loop {
-        thread::park();
-    }
+    std::process::abort()
 }
 
 #[cfg(test)]

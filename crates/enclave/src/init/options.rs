@@ -23,6 +23,14 @@ impl Default for InitOptions {
 }
 
 impl InitOptions {
+    /// Says what an image with this command line would end with at each start: for who builds it.
+    ///
+    /// # Errors
+    /// The first word of ours that is wrong, and what was expected.
+    pub fn check(cmdline: &str) -> Result<(), String> {
+        Self::parse(cmdline).map(drop)
+    }
+
     /// Reads `/proc/cmdline`. The last word of a name holds, as for the kernel's own. What is not ours is passed over; a name
     /// that begins as ours do and is not known is an error, for it was meant to change something.
     pub(super) fn parse(cmdline: &str) -> Result<Self, String> {

@@ -16,6 +16,8 @@ pub(crate) struct Glance {
     pub(crate) timestamp_ms: u64,
     /// Whether there is a signature. QEMU's emulation leaves its bytes zero.
     pub(crate) is_signed: bool,
+    /// Whether the document tells PCR0, and that it is zero: debug mode.
+    pub(crate) is_debug: bool,
 }
 
 impl Glance {
@@ -35,7 +37,8 @@ impl Glance {
         skip(&mut reader, &mut left)?;
         let payload = bytes(&mut reader)?;
         let signature = bytes(&mut reader)?;
-        Ok(Self { timestamp_ms: timestamp(payload)?, is_signed: signature.iter().any(|byte| *byte != 0) })
+        let (timestamp_ms, is_debug) = told(payload)?;
+        Ok(Self { timestamp_ms, is_signed: signature.iter().any(|byte| *byte != 0), is_debug })
     }
 }
 
@@ -46,21 +49,37 @@ fn bytes<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], NsmError> {
     }
 }
 
-fn timestamp(payload: &[u8]) -> Result<u64, NsmError> {
+/// The timestamp, and whether PCR0 is zero.
+fn told(payload: &[u8]) -> Result<(u64, bool), NsmError> {
     const MISSING: NsmError = NsmError::Malformed("a document without a timestamp");
     let mut reader = Reader(payload);
     let (MAP, count) = reader.head()? else { return Err(MISSING) };
     let mut left = MAX_VALUES;
+    let (mut timestamp, mut is_debug) = (None, false);
     for _ in 0..count {
-        if reader.text()? == "timestamp" {
-            return match reader.head()? {
-                (UNSIGNED, time) => Ok(time),
-                _ => Err(MISSING),
-            };
+        match reader.text()? {
+            "timestamp" => match reader.head()? {
+                (UNSIGNED, time) => timestamp = Some(time),
+                _ => return Err(MISSING),
+            },
+            "pcrs" => is_debug = has_zero_pcr0(&mut reader, &mut left)?,
+            _ => skip(&mut reader, &mut left)?,
         }
-        skip(&mut reader, &mut left)?;
     }
-    Err(MISSING)
+    timestamp.map(|timestamp| (timestamp, is_debug)).ok_or(MISSING)
+}
+
+fn has_zero_pcr0(reader: &mut Reader<'_>, left: &mut usize) -> Result<bool, NsmError> {
+    const NONE: NsmError = NsmError::Malformed("a document whose registers are no map");
+    let (MAP, count) = reader.head()? else { return Err(NONE) };
+    let mut is_zero = false;
+    for _ in 0..count {
+        *left = left.checked_sub(1).ok_or(NONE)?;
+        let (UNSIGNED, index) = reader.head()? else { return Err(NONE) };
+        let value = bytes(reader)?;
+        is_zero |= index == 0 && value.iter().all(|byte| *byte == 0);
+    }
+    Ok(is_zero)
 }
 
 /// Passes one value over, however deep: counted, and not by recursion.
@@ -102,9 +121,20 @@ mod tests {
         for tagged in [false, true] {
             for (signature, is_signed) in [(7, true), (0, false)] {
                 let glance = Glance::at(&document(signature, tagged)).unwrap();
-                assert_eq!(glance, Glance { timestamp_ms: 1000, is_signed });
+                assert_eq!(glance, Glance { timestamp_ms: 1000, is_signed, is_debug: false });
             }
         }
+    }
+
+    #[test]
+    fn a_zero_pcr0_is_debug_mode() {
+        let mut zero = document(7, false);
+        let at = zero.windows(4).position(|window| window == b"\xa1\x00\x41\x01").unwrap();
+        zero[at + 3] = 0;
+        assert!(Glance::at(&zero).unwrap().is_debug);
+        // Another register's zeros are a register that nobody extended.
+        zero[at + 1] = 1;
+        assert!(!Glance::at(&zero).unwrap().is_debug);
     }
 
     #[test]

@@ -46,8 +46,8 @@ impl std::error::Error for PolicyError {}
 type Read_<T> = Result<T, String>;
 
 impl Policy {
-    /// Reads the policy's file. None if there is no such name and `must_exist` does not ask for one. A symbolic link that leads
-    /// nowhere is a name: whoever put it there meant a policy.
+    /// Reads the policy's file. None if there is no such name and `must_exist` does not ask for one, or if it is empty, as in an image for
+    /// which none was chosen. A symbolic link that leads nowhere is a name: whoever put it there meant a policy.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -56,6 +56,9 @@ impl Policy {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist && !is_name(path) => return Ok(None),
             other => other.map_err(|error| PolicyError::Unreadable { path: path.to_owned(), error })?,
         };
+        if text.is_empty() {
+            return Ok(None);
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let policy = Self::parse(&text, folder);
         policy.map(Some).map_err(|what| PolicyError::Wrong { path: path.to_owned(), what })

@@ -37,8 +37,10 @@ pub(crate) fn check(
     if booted.is_some() {
         init::seed(nsm).map_err(|error| broken("randomness", error.to_string(), NO_MODULE))?;
     }
-    board.machine(Machine::look(nsm, booted)?);
-    let mut measured = measurements(nsm)?;
+    let machine = Machine::look(nsm, booted)?;
+    let attests_debug = machine.attests_debug;
+    board.machine(machine);
+    let mut measured = measurements(nsm, attests_debug)?;
     board.measured(measured.clone());
     let policy = read_policy(policy, std::env::current_exe);
     // One that cannot be read is not none: nobody is told that the parent chooses.
@@ -78,14 +80,15 @@ fn randomness(nsm: &dyn Nsm) -> Result<(), Failure> {
     Ok(())
 }
 
-fn measurements(nsm: &dyn Nsm) -> Result<Measured, Failure> {
+/// Debug mode is told by zeros, in the registers or in a document: which of the two a hypervisor blanks is its matter.
+fn measurements(nsm: &dyn Nsm, attests_debug: bool) -> Result<Measured, Failure> {
     let pcrs = nsm.pcrs().map_err(|error| broken("measurements", error.to_string(), ""))?;
     let Some(image) = pcrs.get(&0) else {
         let reason = "the security module has no locked PCR0".to_owned();
         return Err(broken("measurements", reason, "start the enclave with nitro-cli run-enclave"));
     };
     let is_zero = |value: &[u8]| value.iter().all(|byte| *byte == 0);
-    let debug = is_zero(image);
+    let debug = attests_debug || is_zero(image);
     let shown = pcrs.iter().filter(|(_, value)| !debug && !is_zero(value));
     let pcrs = shown.map(|(index, value)| (*index, hex(value))).collect();
     Ok(Measured { pcrs, debug, has_policy: false })

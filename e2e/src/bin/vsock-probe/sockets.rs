@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use wire::endpoint::{Enclave, Listener, Parent, Stream};
 
 const SOON: Duration = Duration::from_secs(5);
+/// Two emulated guests on a busy host: what is at once may take this long.
+const SLOW: Duration = Duration::from_secs(4);
 const NOBODY: u32 = 65_534;
 /// A port that the test on the host connects to, from CID 2.
 const HOSTS_PORT: u32 = 7003;
@@ -53,7 +55,7 @@ pub fn connecting() {
         let begun = Instant::now();
         let error = enclave().connect(6999, SOON).err().context("it connected")?;
         ensure!(error.kind() == ErrorKind::ConnectionRefused, "{:?}: {error}", error.kind());
-        ensure!(begun.elapsed() < Duration::from_secs(1), "after {:?}", begun.elapsed());
+        ensure!(begun.elapsed() < SLOW, "after {:?}", begun.elapsed());
         ensure!(error.to_string().contains("port 6999 of CID 16"), "{error}");
         Ok(error.to_string())
     });
@@ -62,14 +64,15 @@ pub fn connecting() {
         let error =
             Enclave::Vsock { cid: 99 }.connect(6000, Duration::from_millis(300)).err().context("it connected")?;
         ensure!(error.kind() == ErrorKind::TimedOut, "{:?}: {error}", error.kind());
-        ensure!(begun.elapsed() < Duration::from_millis(1500), "after {:?}", begun.elapsed());
+        // Its own words: the kernel's own time-out has others.
+        ensure!(begun.elapsed() < SLOW && error.to_string().starts_with("timed out after"), "{error}");
         Ok(format!("{error} after {} ms", begun.elapsed().as_millis()))
     });
     check("a CID that is nobody's ends by the kernel's own limit where ours is longer", || {
         let begun = Instant::now();
         let error = Enclave::Vsock { cid: 99 }.connect(6000, Duration::from_secs(20)).err().context("it connected")?;
         ensure!(error.kind() == ErrorKind::TimedOut, "{:?}: {error}", error.kind());
-        ensure!(begun.elapsed() < Duration::from_secs(4), "after {:?}", begun.elapsed());
+        ensure!(begun.elapsed() < Duration::from_secs(15), "after {:?}", begun.elapsed());
         Ok(format!("{error} after {} ms", begun.elapsed().as_millis()))
     });
     check("who listens and never accepts is noticed by the read's time-out", || {
@@ -78,7 +81,7 @@ pub fn connecting() {
         let begun = Instant::now();
         let error = stream.read(&mut [0]).err().context("it read")?;
         ensure!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{:?}", error.kind());
-        ensure!(begun.elapsed() < Duration::from_millis(1500), "after {:?}", begun.elapsed());
+        ensure!(begun.elapsed() < SLOW, "after {:?}", begun.elapsed());
         Ok(format!("{:?} after {} ms", error.kind(), begun.elapsed().as_millis()))
     });
     check("a listener whose queue is full refuses, and says that it may be so", || {
@@ -148,7 +151,7 @@ pub fn streams() {
             ensure!(sent < 64 << 20, "the peer took it all");
         };
         ensure!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{:?}", error.kind());
-        ensure!(begun.elapsed() < Duration::from_secs(3), "after {:?}", begun.elapsed());
+        ensure!(begun.elapsed() < SLOW, "after {:?}", begun.elapsed());
         Ok(format!("{:?} after {} KiB and {} ms", error.kind(), sent >> 10, begun.elapsed().as_millis()))
     });
     check("four megabytes go out and come back whole, both directions at once", four_megabytes);
@@ -173,7 +176,7 @@ fn listened(only: Option<u32>, port: u32, connect: impl FnOnce() -> Result<Strin
     let listener = Listener::on_parent(only.as_ref(), port)?;
     thread::scope(|scope| {
         let accepting = scope.spawn(|| -> Result<bool> {
-            let Some(mut stream) = listener.accept_within(Duration::from_secs(3))? else { return Ok(false) };
+            let Some(mut stream) = listener.accept_within(Duration::from_secs(5))? else { return Ok(false) };
             stream.write_all(b"hello")?;
             Ok(true)
         });

@@ -179,6 +179,12 @@ pub fn run() -> Result<()> {
             host.votes(5, LONG)
         });
     }
+    check("the metrics' unit that is killed comes back and serves", || {
+        killed(METRICS)?;
+        until("the metrics", SOON, || Ok(e2e::http::get(26661, "/metrics").ok().filter(|(status, _)| *status == 200)))?;
+        Ok("200".to_owned())
+    });
+    // With the KMS proxy and the watch that came back just now: both have work in this one.
     check("the enclave's end is seen, the next one started and configured, and it signs", || {
         let before = main_pid(ENCLAVES)?;
         peer()?.write_all(&[KILL])?;
@@ -194,8 +200,14 @@ pub fn run() -> Result<()> {
     check("the target's stop ends all of them, and well", || {
         systemctl(&["stop", TARGET])?;
         for unit in UNITS {
-            let (state, result) = (show(unit, "ActiveState")?, show(unit, "Result")?);
-            ensure!(state == "inactive" && result == "success", "{unit}: {state}, {result}");
+            // The target's own stop does not wait for what is part of it.
+            until(&format!("{unit} to end"), SOON, || {
+                let state = show(unit, "ActiveState")?;
+                ensure!(state != "failed", "{unit} has failed: {}", show(unit, "Result")?);
+                Ok((state == "inactive").then_some(()))
+            })?;
+            let result = show(unit, "Result")?;
+            ensure!(result == "success", "{unit}: {result}");
         }
         let left = Enclave::Vsock { cid: ENCLAVE }.connect(5050, SOON);
         ensure!(left.is_err(), "the enclave still runs");
@@ -213,6 +225,10 @@ pub fn run() -> Result<()> {
             .filter(|line| line.contains("not permitted") || line.contains("Permission denied"))
             .collect();
         ensure!(denied.is_empty(), "{denied:?}");
+        for said in ["keeping signing states", "leads to /run/privval/node.sock", "watching enclave", "metrics on http"]
+        {
+            ensure!(journal.contains(said), "the journal lacks {said:?}, so that it shows nothing");
+        }
         Ok(format!("{} lines of the journal", journal.lines().count()))
     });
     println!("JOURNAL\n{}", run_tool("journalctl", &["-b", "--no-pager", "-o", "short-monotonic", "-u", "tmkms-*"])?);

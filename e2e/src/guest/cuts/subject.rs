@@ -211,6 +211,13 @@ impl Asking {
         self.tally.asked += 1;
         // An observer of its own: a conflict is counted here.
         match self.client.vote(&vote, &Observer::new())? {
+            // By the rule, and not for want of a store: that would hide what became of the record.
+            Answer::Refused(why)
+                if self.tally.kind.is_ours()
+                    && !["conflicting ", " regression"].iter().any(|word| why.contains(word)) =>
+            {
+                bail!("the conflicting vote was refused for another reason: {why}")
+            }
             Answer::Refused(_) => self.tally.refused += 1,
             Answer::Signed(_) => self.tally.conflicts += 1,
             Answer::Broken(error) => bail!("no answer to the conflicting vote: {error}"),

@@ -66,12 +66,11 @@ impl Start {
     /// policy has one place.
     fn run_as_init(booted: Booted) -> Result<(), Failure> {
         let options = booted.options.clone();
-        let policy = Path::new(init::POLICY);
         let start = Self {
             port: options.port,
             verbose: options.verbose,
-            // One that cannot be looked for is named, so that the enclave ends with the reason: it is not taken for none.
-            policy: std::fs::exists(policy).unwrap_or(true).then(|| policy.to_owned()),
+            // Every image of ours has one, if only an empty one: where it is missing, a ramdisk was lost, and the enclave ends.
+            policy: Some(init::POLICY.into()),
             parent: options.parent,
         };
         start.run_in(Some(booted), || match Device::open() {
@@ -130,7 +129,7 @@ impl Start {
 
 /// The image's first program, from the kernel's hands to the end of the enclave.
 pub(crate) fn as_init() -> ! {
-    // A panic has told its reason on the console; init must not unwind out of `main`, or the kernel panics, too.
+    // A panic has told its reason on the console.
     let run = || match init::boot() {
         Ok(booted) => Start::run_as_init(booted),
         Err(error) => Err(Failure::new(Exit::Runtime, error.to_string(), "")),
