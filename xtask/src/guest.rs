@@ -84,8 +84,9 @@ fn kernel_package() -> Result<String> {
 /// installed, as the kernel's are; what their scripts would have made (users, groups) systemd makes itself.
 pub fn ensure_systemd() -> Result<()> {
     ensure()?;
-    let image = folder().join("systemd.sqfs");
-    if image.is_file() {
+    let (image, made_of) = (folder().join("systemd.sqfs"), folder().join("systemd.of"));
+    let recipe = format!("{SYSTEMD:?} {SYSTEMD_FILES:?}");
+    if image.is_file() && fs::read_to_string(&made_of).is_ok_and(|there| there == recipe) {
         return Ok(());
     }
     debian::ensure_installed("a guest with systemd", &[Need { probe: "mksquashfs", package: "squashfs-tools" }])?;
@@ -121,23 +122,26 @@ pub fn ensure_systemd() -> Result<()> {
     Ok(())
 }
 
-/// The packages and everything that they depend on, as apt knows it.
+/// The packages and everything that they depend on, as apt would install them on a machine that has nothing.
 fn with_dependencies(packages: &[&str]) -> Result<BTreeSet<String>> {
-    let mut command = Command::new("apt-cache");
-    command.args(["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks"]);
-    command.args(["--no-replaces", "--no-enhances"]).args(packages);
-    let output = command.output().context("cannot run apt-cache")?;
-    let names = recursed(&String::from_utf8_lossy(&output.stdout));
+    let mut command = Command::new("apt-get");
+    command.args(["-s", "-q", "-o", "Dir::State::status=/dev/null", "install", "--no-install-recommends"]);
+    let output = command.args(packages).output().context("cannot run apt-get")?;
+    let names = installed(&String::from_utf8_lossy(&output.stdout));
     for package in packages {
-        ensure!(names.contains(*package), "apt knows no package {package}: run `apt-get update`");
+        ensure!(
+            names.contains(*package),
+            "apt knows no way to install {package}: run `apt-get update`; it says {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(names)
 }
 
-/// The names at the beginnings of lines; those of virtual packages are in brackets.
-fn recursed(said: &str) -> BTreeSet<String> {
-    let names = said.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric()));
-    names.filter(|name| !name.contains(':')).map(str::to_owned).collect()
+/// The names in apt's simulation: `Inst NAME (VERSION …)`.
+fn installed(said: &str) -> BTreeSet<String> {
+    let names = said.lines().filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next());
+    names.map(str::to_owned).collect()
 }
 
 fn dependency(said: &str) -> Option<String> {
@@ -148,8 +152,9 @@ fn dependency(said: &str) -> Option<String> {
 fn unpack(packages: &[&str], new: &Path) -> Result<()> {
     let debs = new.join("debs");
     step::run("fetch packages", Command::new("apt-get").args(["-q", "download"]).args(packages).current_dir(&debs))?;
-    for entry in fs::read_dir(&debs)? {
-        let deb = entry?.path();
+    let mut fetched = fs::read_dir(&debs)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    fetched.sort();
+    for deb in fetched {
         let status = Command::new("dpkg").arg("-x").arg(&deb).arg(new.join("root")).status();
         ensure!(status.context("cannot run dpkg")?.success(), "cannot unpack {}", deb.display());
     }
@@ -168,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_package_needs_is_named_once_and_without_virtual_packages() {
-        let said = "systemd\n  Depends: libc6\n |PreDepends: <awk>\n    mawk\nlibc6\n<awk>\nmawk\nlibc6:i386\n";
-        assert_eq!(recursed(said).into_iter().collect::<Vec<_>>(), ["libc6", "mawk", "systemd"]);
+    fn what_apt_would_install_is_named_once() {
+        let said = "Reading lists\nInst libc6 (2.36 Debian:12 [amd64])\nInst systemd (252 Debian [amd64]) []\nConf libc6 (2.36)\n";
+        assert_eq!(installed(said).into_iter().collect::<Vec<_>>(), ["libc6", "systemd"]);
     }
 }

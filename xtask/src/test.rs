@@ -95,6 +95,8 @@ pub fn run(args: &Args) -> Result<()> {
     image::ensure_tool()?;
     let units = ["test", "--release", "--workspace", "--exclude", "e2e", "--no-fail-fast"];
     tally.cargo_test("units, properties, power cuts, commands", step::cargo().args(units))?;
+    let harness = ["test", "--release", "--package", "e2e", "--no-fail-fast", "--lib", "--bins"];
+    tally.cargo_test("the end-to-end harness itself", step::cargo().args(harness))?;
     if !args.quick {
         real_nodes(&mut tally, args)?;
     }
@@ -143,7 +145,7 @@ fn real_nodes(tally: &mut Tally, args: &Args) -> Result<()> {
 /// Some of the end-to-end tests, so many at a time.
 fn e2e(tally: &mut Tally, name: &'static str, programs: &[&str], at_a_time: usize) -> Result<()> {
     let mut command = step::cargo();
-    command.args(["test", "--release", "--package", "e2e", "--no-fail-fast", "--lib"]);
+    command.args(["test", "--release", "--package", "e2e", "--no-fail-fast"]);
     for program in programs {
         command.args(["--test", program]);
     }
@@ -170,6 +172,19 @@ mod tests {
         let counts = Counts::of("test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out");
         assert_eq!(counts.map(|c| (c.passed, c.failed, c.ignored)), Some((12, 3, 1)));
         assert!(Counts::of("test some_result: ok").is_none());
+    }
+
+    #[test]
+    fn every_end_to_end_test_is_on_a_list() {
+        let files = std::fs::read_dir(step::root().join("e2e/tests")).unwrap().map(|entry| entry.unwrap().path());
+        let mut there: Vec<String> = files
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        let mut listed: Vec<_> = BOOTING.iter().chain(&RUNNING).map(|name| (*name).to_owned()).collect();
+        there.sort();
+        listed.sort();
+        assert_eq!(there, listed);
     }
 
     #[test]

@@ -140,7 +140,8 @@ pub fn is_ours(program: &Path) -> bool {
 
 /// Its source, fetched and verified by cargo, copied and mended.
 fn mended(work: &Path) -> Result<PathBuf> {
-    let target = work.join("source");
+    // Of these mends: another version's is of no use.
+    let target = work.join(format!("source-{VERSION}"));
     if target.is_dir() {
         return Ok(target);
     }

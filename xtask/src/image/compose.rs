@@ -173,8 +173,8 @@ mod tests {
         assert!(chosen.cmdline().unwrap().ends_with("random.trust_cpu=on tmkms.port=6000 tmkms.verbose=1"));
         let lines = Chosen { cmdline: Some("a\nb".to_owned()), ..Chosen::default() };
         assert!(lines.cmdline().unwrap_err().to_string().contains("one line"));
-        let long = Chosen { cmdline: Some("a".repeat(2048)), ..Chosen::default() };
-        assert!(long.cmdline().unwrap_err().to_string().contains("at most 2047 bytes, got 2048"));
+        let long = Chosen { cmdline: Some("a".repeat(1793)), ..Chosen::default() };
+        assert!(long.cmdline().unwrap_err().to_string().contains("at most 1792 bytes, got 1793"));
     }
 
     #[test]
