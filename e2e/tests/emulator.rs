@@ -166,7 +166,8 @@ fn an_image_whose_policy_was_lost_on_the_way_is_not_one_without_a_policy() -> Re
     with_image("lost", |sandbox, _, spec| {
         let machine = Machine::built()?;
         let app = image::app_ramdisk(&BTreeMap::new())?;
-        let ramdisks = vec![image::boot_ramdisk(&fs::read(&machine.program)?)?, app[..app.len() / 4].to_vec()];
+        // In the middle of the header of its first file, which is the policy.
+        let ramdisks = vec![image::boot_ramdisk(&fs::read(&machine.program)?)?, app[..64].to_vec()];
         let built = machine.write(ramdisks, sandbox.dir().join("lost.eif"))?;
         let mut enclave = Emulator::start(sandbox, "enclave", &EmulatorSpec { eif: built.eif, ..spec })?;
         let status = status(&mut enclave)?;

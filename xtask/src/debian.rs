@@ -8,6 +8,8 @@ use std::process::Command;
 const SOURCES: &str = "/etc/apt/sources.list.d";
 const OURS: &str = "tmkms-nitro-backports.sources";
 
+const NOT_ASKING: &str = "DEBIAN_FRONTEND=noninteractive";
+
 /// Something that must be there, and the package that brings it.
 pub struct Need {
     /// A command's name, or a file's absolute path.
@@ -44,7 +46,11 @@ pub fn ensure_installed(what_for: &str, needs: &[Need]) -> Result<()> {
     }
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(&packages);
-    apt("install Debian packages", &arguments)?;
+    if apt("install Debian packages", &arguments).is_err() {
+        // Lists of last week name versions that the archive has no more.
+        apt("refresh apt's lists", &["update", "-q"])?;
+        apt("install Debian packages", &arguments)?;
+    }
     let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).map(|need| need.probe).collect();
     ensure!(missing.is_empty(), "{what_for}: {} still missing after installing {packages:?}", missing.join(", "));
     Ok(())
@@ -67,8 +73,10 @@ pub fn add_backports() -> Result<()> {
     let staged = std::env::temp_dir().join(OURS);
     std::fs::write(&staged, entry).with_context(|| format!("cannot write {}", staged.display()))?;
     let target = format!("{SOURCES}/{OURS}");
-    let staged = staged.to_string_lossy().into_owned();
-    privileged("add backports", "install", &["-m", "644", &staged, &target])?;
+    let path = staged.to_string_lossy().into_owned();
+    let installed = privileged("add backports", "install", &["-m", "644", &path, &target]);
+    let _ = std::fs::remove_file(staged);
+    installed?;
     apt("refresh apt's lists", &["update", "-q"])
 }
 
@@ -82,6 +90,11 @@ pub fn source_entries() -> Result<String> {
         format!("no entry for {codename} in /etc/apt/sources.list or {SOURCES}, from which one for its sources could be made")
     })?;
     Ok(of_sources(&entry, &codename))
+}
+
+/// Refreshes apt's lists.
+pub fn refresh() -> Result<()> {
+    apt("refresh apt's lists", &["update", "-q"])
 }
 
 /// The installed version of a package, or "unknown" where it did not come as a package.
@@ -109,8 +122,9 @@ fn privileged(what: &str, program: &str, arguments: &[&str]) -> Result<()> {
     let mut command = if rustix::process::geteuid().is_root() {
         Command::new(program)
     } else {
+        // Which passes no variable on by itself.
         let mut sudo = Command::new("sudo");
-        sudo.arg(program);
+        sudo.args(["env", NOT_ASKING, program]);
         sudo
     };
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");

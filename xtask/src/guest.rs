@@ -55,8 +55,9 @@ pub fn ensure() -> Result<()> {
         }
     }
     fs::create_dir_all(new.join("debs"))?;
-    let kernel = kernel_package()?;
-    unpack(&[&kernel, "busybox-static"], &new)?;
+    let fetch = || unpack(&[&kernel_package()?, "busybox-static"], &new);
+    // Lists of last week name versions that the archive has no more; a new machine has none.
+    fetch().or_else(|_| debian::refresh().and_then(|()| fetch()))?;
     // Under its own name only when it is whole.
     fs::rename(new.join("root"), &old)?;
     fs::remove_dir_all(&new)?;
@@ -102,8 +103,12 @@ pub fn ensure_systemd() -> Result<()> {
         fs::create_dir_all(new.join("root/usr").join(name))?;
         std::os::unix::fs::symlink(format!("usr/{name}"), new.join("root").join(name))?;
     }
-    let packages = with_dependencies(&SYSTEMD)?;
-    unpack(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &new)?;
+    let fetch = || {
+        let packages = with_dependencies(&SYSTEMD)?;
+        unpack(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &new)?;
+        Ok(packages)
+    };
+    let packages = fetch().or_else(|_: anyhow::Error| debian::refresh().and_then(|()| fetch()))?;
     let root = new.join("root");
     for (path, text) in SYSTEMD_FILES {
         fs::write(root.join(path), text).with_context(|| format!("cannot write {path} of the guest"))?;

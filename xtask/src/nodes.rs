@@ -1,6 +1,6 @@
 //! `cargo xtask nodes`: real CometBFT nodes of each line and the Go harness for them, built into `.cache/nodes` and kept.
 use crate::step;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::Line;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, Stdio};
@@ -91,21 +91,14 @@ fn build(line: Line) -> Result<()> {
     Ok(())
 }
 
-/// Looks for a Go that can build the nodes, and installs Debian's where there is none.
+/// Looks for a Go that can build the nodes. It is not installed here: Debian 12's own is older than any that can fetch what CometBFT asks for.
 fn go() -> Result<()> {
-    if version().is_none() {
-        println!("==> Go is missing; it builds the CometBFT nodes. Installing the Debian package golang-go");
-        install("golang-go")?;
-    }
-    let found = version().context("`go version` says nothing even after the installation; install Go 1.25 or newer")?;
-    ensure!(
-        found >= OLDEST_GO,
-        "Go {}.{} is too old: expected {}.{} or newer, which fetches the toolchain that CometBFT asks for by itself",
-        found.0,
-        found.1,
-        OLDEST_GO.0,
-        OLDEST_GO.1
+    let (major, minor) = OLDEST_GO;
+    let remedy = format!(
+        "install Go {major}.{minor} or newer, which fetches the toolchain that CometBFT asks for by itself, and run this again"
     );
+    let found = version().with_context(|| format!("Go is missing, which builds the CometBFT nodes: {remedy}"))?;
+    ensure!(found >= OLDEST_GO, "Go {}.{} is too old: {remedy}", found.0, found.1);
     Ok(())
 }
 
@@ -114,17 +107,6 @@ fn version() -> Option<(u32, u32)> {
     let text = String::from_utf8(output.stdout).ok()?;
     let mut parts = text.split(' ').nth(2)?.strip_prefix("go")?.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-fn install(package: &str) -> Result<()> {
-    let arguments = ["apt-get", "install", "-y", "--no-install-recommends", package];
-    let root = rustix::process::geteuid().is_root();
-    if Command::new("apt-get").arg("--version").output().is_err() {
-        bail!("there is no apt-get here; install Go 1.25 or newer and run this again");
-    }
-    let mut command = Command::new(if root { arguments[0] } else { "sudo" });
-    command.args(&arguments[usize::from(root)..]);
-    step::run(&format!("install {package}"), &mut command)
 }
 
 /// Builds every line that is missing or out of date.

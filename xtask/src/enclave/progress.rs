@@ -41,8 +41,13 @@ pub fn run(what: &str, command: &mut Command, log: &Path, progress: Progress) ->
     if let Some(errors) = child.stderr.take() {
         forward(errors, say);
     }
-    let text = follow(&said, log, progress, started)?;
+    let followed = follow(&said, log, progress, started);
+    if followed.is_err() {
+        // The log cannot be written: nothing goes on unseen.
+        let _ = child.kill();
+    }
     let status = child.wait()?;
+    let text = followed?;
     if status.success() {
         if progress != Progress::None {
             println!("    {what}: done in {:.0} s", started.elapsed().as_secs_f64());

@@ -70,7 +70,15 @@ impl Chosen {
     /// What people should know of an image that is not wholly ours.
     pub const fn note(&self) -> Option<&'static str> {
         if self.init.is_some() {
-            Some("PCR1 is of the kernel and the init that were given; the program is in PCR2, with your files")
+            Some(match self.kernel {
+                Some(_) => {
+                    "PCR1 is of the kernel and the init that were given; the program is in PCR2, with your files"
+                }
+                None => {
+                    "PCR1 is of our kernel and the init that was given; the program is in PCR2, with your files. AWS's init wants AWS's --kernel: it \
+                     mounts file systems (devpts, cgroups) that ours does not have"
+                }
+            })
         } else if self.kernel.is_some() {
             Some(
                 "the kernel that was given must have the drivers for vsock and for the Nitro Secure Module built in: our init \
