@@ -122,10 +122,10 @@ fn install() -> Result<(Host, sim::kms::Server)> {
     fs::DirBuilder::new().mode(0o700).create("/var/lib/tmkms/states")?;
     let states = "/var/lib/tmkms/states";
     run_tool(PROGRAM, &["state", "init", "--file", states, "--chain-id", CHAIN, "--new-validator"])?;
-    run_tool(PROGRAM, &["softsign", "keygen", "-t", "consensus", "/root/consensus.key"])?;
+    run_tool(PROGRAM, &["softsign", "keygen", "-t", "consensus", "/run/consensus.key"])?;
     let kms = kms()?;
     let pcr0 = fs::read_to_string("/stage/pcr0")?;
-    let config = configuration(&kms, pcr0.trim(), &fs::read("/root/consensus.key")?)?;
+    let config = configuration(&kms, pcr0.trim(), &fs::read("/run/consensus.key")?)?;
     fs::write("/etc/tmkms/tmkms.toml", config)?;
     fs::set_permissions("/etc/tmkms/tmkms.toml", fs::Permissions::from_mode(0o600))?;
     let address = kms.address().to_string();
