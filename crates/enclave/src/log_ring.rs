@@ -79,6 +79,12 @@ impl LogRing {
         waited.unwrap_or_else(PoisonError::into_inner).0.batch(from)
     }
 
+    /// The number of the line that comes next.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.lock().next()
+    }
+
     /// How many lines were dropped to make room, since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -46,6 +46,10 @@ pub(super) struct Carried {
     connections: u64,
     noise_bytes: u64,
     longest: Duration,
+    last_status: String,
+    last_metrics: String,
+    last_log: String,
+    last_push: String,
 }
 
 impl fmt::Display for Carried {
@@ -119,12 +123,13 @@ fn under_load(rig: &mut EnclaveRig, askers: &[Asker], time: Duration) -> Result<
     let mut seen: Vec<(u64, Instant)> = askers.iter().map(|asker| (asker.votes(), begun)).collect();
     let mut chain = (first, begun);
     while begun.elapsed() < time {
-        carried.statuses += u64::from(rig.enclave.status().is_ok());
-        carried.metrics += u64::from(rig.enclave.page("/metrics").is_ok());
+        seen_one(rig.enclave.status(), &mut carried.statuses, &mut carried.last_status);
+        seen_one(rig.enclave.page("/metrics"), &mut carried.metrics, &mut carried.last_metrics);
         if last_log.elapsed() > LOG_EVERY {
             last_log = Instant::now();
-            carried.logs += u64::from(rig.enclave.command(&["nitro", "logs", "-i", &rig.enclave.cid()]).is_ok());
-            carried.pushes += u64::from(rig.enclave.push().is_ok());
+            let log = rig.enclave.command(&["nitro", "logs", "-i", &rig.enclave.cid()]);
+            seen_one(log, &mut carried.logs, &mut carried.last_log);
+            seen_one(rig.enclave.push(), &mut carried.pushes, &mut carried.last_push);
         }
         for (index, (asker, (votes, at))) in askers.iter().zip(&mut seen).enumerate() {
             advanced(&format!("votes of {}", chain_id(index)), asker.votes(), votes, at)?;
@@ -134,10 +139,23 @@ fn under_load(rig: &mut EnclaveRig, askers: &[Asker], time: Duration) -> Result<
     let last = rig.chain.height()? - 1;
     carried.blocks = last - first;
     carried.signed = rig.chain.signed_heights(first, last)?.len() as u64;
-    for (what, count) in [("a status", carried.statuses), ("metrics", carried.metrics), ("logs", carried.logs)] {
-        ensure!(count > 0, "{what} was never had under load");
+    for (what, count, last) in [
+        ("a status", carried.statuses, &carried.last_status),
+        ("metrics", carried.metrics, &carried.last_metrics),
+        ("a log", carried.logs, &carried.last_log),
+        ("a push", carried.pushes, &carried.last_push),
+    ] {
+        ensure!(count > 0, "{what} was never had under load, at the last time because: {last}");
     }
     Ok(carried)
+}
+
+/// Counts it, or keeps why not: the control port is flooded, and not everybody has to get through at each time.
+fn seen_one<T>(result: Result<T>, count: &mut u64, last: &mut String) {
+    match result {
+        Ok(_) => *count += 1,
+        Err(error) => *last = format!("{error:#}"),
+    }
 }
 
 /// Fails when a count has not grown for too long.

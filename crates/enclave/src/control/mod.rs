@@ -24,6 +24,8 @@ use wire::endpoint::{Listener, Parent, Stopper, Stream};
 
 /// How many connections may follow the log, so that there is always room for a push.
 const MAX_FOLLOWERS: usize = 4;
+/// How many may read the log as it is.
+const MAX_READERS: usize = 2;
 /// How many may push: one is worked on, one waits.
 const MAX_PUSHERS: usize = 2;
 /// The stack of a connection's thread, in bytes.
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
     build: Build,
     places: Arc<Places>,
     followers: AtomicUsize,
+    readers: AtomicUsize,
     pushers: AtomicUsize,
 }
 
@@ -70,6 +73,7 @@ pub(crate) fn start(
         build,
         places: Arc::default(),
         followers: AtomicUsize::new(0),
+        readers: AtomicUsize::new(0),
         pushers: AtomicUsize::new(0),
     });
     let accepting = move || accept(&listener, &shared);

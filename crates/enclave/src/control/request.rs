@@ -1,6 +1,6 @@
 //! One connection: hello, a request, its answers.
 use super::places::Place;
-use super::{MAX_FOLLOWERS, MAX_PUSHERS, Share, Shared};
+use super::{MAX_FOLLOWERS, MAX_PUSHERS, MAX_READERS, Share, Shared};
 use crate::desk::Job;
 use crate::trouble::failure;
 use crate::way::wrong_token;
@@ -88,7 +88,7 @@ pub(super) fn serve(stream: Arc<Stream>, place: &Place, shared: &Arc<Shared>) ->
             if follow {
                 follow_log(from, generation, &mut caller, place, shared)
             } else {
-                send_log(from, generation, &mut caller, shared)
+                send_log(from, generation, &mut caller, place, shared)
             }
         }
     }
@@ -136,13 +136,27 @@ fn relay(answers: &Receiver<Answer>, caller: &mut Caller) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends what there is, as long as the token rules by which it was asked for.
-fn send_log(mut next: u64, generation: u64, caller: &mut Caller, shared: &Shared) -> io::Result<()> {
+/// Sends what there is now, as long as the token rules by which it was asked for; what is logged meanwhile is not waited for, or it
+/// might never end.
+fn send_log(
+    mut next: u64,
+    generation: u64,
+    caller: &mut Caller,
+    place: &Place,
+    shared: &Arc<Shared>,
+) -> io::Result<()> {
+    let Some(_share) = Share::take(shared, |shared| &shared.readers, MAX_READERS) else {
+        let reason = format!("{MAX_READERS} others read the log just now");
+        return caller.answer(&Answer::Failed(failure(shared.board.phase(), "busy", reason, "try again")));
+    };
+    // It takes long enough for newer callers to claim the place.
+    place.is_proven();
+    let end = shared.board.log.next();
     let mut missed = 0;
     loop {
         let batch = shared.board.log.read(next);
         missed += batch.missed;
-        if batch.lines.is_empty() || shared.token.generation() != generation {
+        if batch.lines.is_empty() || next >= end || shared.token.generation() != generation {
             return caller.answer(&Answer::LogEnd { dropped: missed });
         }
         next = send_lines(&batch.lines, next, caller)?;

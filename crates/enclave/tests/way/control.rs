@@ -115,8 +115,8 @@ fn connections_that_say_nothing_keep_nobody_out() {
     let enclave = wire::endpoint::Enclave::Unix { base: world.folder.0.join("vm") };
     let silent = || enclave.connect(5050, Duration::from_secs(5)).unwrap();
     // Some have said hello, some not.
-    let mut said_hello: Vec<_> = (0..4).map(|_| world.connect().0).collect();
-    let _silent: Vec<_> = (0..4).map(|_| silent()).collect();
+    let mut said_hello: Vec<_> = (0..5).map(|_| world.connect().0).collect();
+    let _silent: Vec<_> = (0..5).map(|_| silent()).collect();
     assert!(matches!(world.ask(&Request::Status, None)[..], [Answer::Status(_)]));
     assert_eq!(read_to_end(&mut said_hello[0]), 0, "the oldest was hung up on");
     assert!(format!("{:?}", world.ask(&Request::Metrics, None)).contains("too-many"));
@@ -131,9 +131,37 @@ fn connections_that_say_nothing_keep_nobody_out() {
         })
         .collect();
     for _ in 0..3 {
-        let _silent: Vec<_> = (0..8).map(|_| silent()).collect();
+        let _silent: Vec<_> = (0..10).map(|_| silent()).collect();
         assert_eq!(world.push(GOOD).serving().unchanged, ["a-1"]);
     }
+    world.log.close();
+}
+
+/// A flood of strangers, seen with the image in the emulator: nobody got the log to its end.
+#[test]
+fn whoever_has_proven_the_token_reads_the_log_to_its_end_whatever_strangers_do_and_however_fast_it_grows() {
+    let world = World::new();
+    world.push(GOOD).serving();
+    for number in 0..1500 {
+        world.log.push(&format!("{number} {}", "x".repeat(300)));
+    }
+    let before = world.log.next();
+    let (mut stream, nonce) = world.connect();
+    let request = Request::Logs { from: 0, follow: false };
+    wire::frame::write(&mut stream, &request.encode(Some(&token(1)), &nonce)).unwrap();
+    let first = wire::frame::read(&mut stream, 1 << 16).unwrap().unwrap();
+    assert!(matches!(Answer::decode(&first), Ok(Answer::Log(_))));
+    let enclave = wire::endpoint::Enclave::Unix { base: world.folder.0.join("vm") };
+    for _ in 0..30 {
+        drop(enclave.connect(5050, Duration::from_secs(5)).unwrap());
+    }
+    let _silent: Vec<_> = (0..10).map(|_| enclave.connect(5050, Duration::from_secs(5)).unwrap()).collect();
+    world.log.push("later");
+    let answers = read_answers(&mut stream);
+    assert!(matches!(answers.last(), Some(Answer::LogEnd { .. })), "{:?}", answers.last());
+    let last =
+        answers.iter().rev().find_map(|answer| if let Answer::Log(line) = answer { Some(line.number) } else { None });
+    assert!(last.unwrap() + 1 >= before, "{last:?} of {before}");
     world.log.close();
 }
 
