@@ -547,6 +547,8 @@ impl Enclave {
         let spec = emulated.spec(&built, &self.folder);
         emulated.image = Some(built.clone());
         emulated.emulator = Some(Emulator::start(&self.sandbox, &format!("{}-enclave", self.name), &spec)?);
+        // The enclave speaks first: what is sent before its driver is there can stop the emulation's vsock for good, once in some hundred boots.
+        self.emulator()?.heartbeat(BOOT_LIMIT)?;
         let status = until("the emulated enclave's status", BOOT_LIMIT, || {
             self.emulator()?.check()?;
             Ok(self.status_of(&asked_at).ok())

@@ -170,6 +170,7 @@ fn an_image_whose_policy_was_lost_on_the_way_is_not_one_without_a_policy() -> Re
         let ramdisks = vec![image::boot_ramdisk(&fs::read(&machine.program)?)?, app[..64].to_vec()];
         let built = machine.write(ramdisks, sandbox.dir().join("lost.eif"))?;
         let mut enclave = Emulator::start(sandbox, "enclave", &EmulatorSpec { eif: built.eif, ..spec })?;
+        enclave.heartbeat(BOOT)?;
         let status = status(&mut enclave)?;
         ensure!(status["phase"] == "broken" && status["failure"]["code"] == "policy", "{status:#}");
         ensure!(status["failure"]["reason"].to_string().contains("/policy.toml"), "{status:#}");
