@@ -22,6 +22,8 @@ use super::Filesystem;
 
 /// From power to the first signature, on a machine that does much else.
 const RETURN_LIMIT: Duration = Duration::from_secs(150);
+/// As [`RETURN_LIMIT`] for a peer, which is counted as lost and does not end the run.
+const PEER_LIMIT: Duration = Duration::from_secs(75);
 /// How long is signed at least and at most before a cut.
 const SIGNING_MS: (u64, u64) = (300, 2000);
 /// The guest's TCP port of the first persist.

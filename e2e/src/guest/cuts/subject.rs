@@ -1,6 +1,6 @@
 //! One signer in the guest, its disk, and its client outside.
 use super::kind::{self, Kind};
-use super::{RETURN_LIMIT, Tally};
+use super::{PEER_LIMIT, RETURN_LIMIT, Tally};
 use crate::client::Signed;
 use crate::guest::{Disk, Filesystem, Relay};
 use crate::{Answer, BlockId, Client, Enclave, EnclaveChain, Line, Observer, Sandbox, Transport, Vote};
@@ -137,7 +137,7 @@ impl Subject {
     }
 
     /// Everything of one time with power: come back, refuse the conflict, sign the next, and sign on until the power is cut. Whether it came
-    /// back; for one of ours, not to is an error.
+    /// back; for one of ours, not to is an error, and for a peer it is counted.
     pub fn serve(&self, begun: Instant, power: &AtomicBool, signing: &AtomicUsize, on: bool) -> Result<bool> {
         let mut asking = lock(&self.client);
         let asking = &mut *asking;
@@ -146,17 +146,23 @@ impl Subject {
                 asking.question()?;
                 asking.expect_signed().context("the next height")?;
                 asking.tally.slowest_return = asking.tally.slowest_return.max(begun.elapsed());
-            } else {
-                ensure!(!self.kind.is_ours(), "it did not come back by itself");
-                asking.tally.lost += u32::from(asking.held.take().is_some());
             }
             Ok(back)
         });
-        let back = result.with_context(|| self.name.clone())?;
+        let back = match result {
+            Ok(false) if self.kind.is_ours() => bail!("{}: it did not come back by itself", self.name),
+            Err(error) if self.kind.is_ours() => return Err(error.context(self.name.clone())),
+            Ok(back) => back,
+            Err(error) => {
+                eprintln!("{}: {error:#}", self.name);
+                false
+            }
+        };
+        asking.tally.lost += u32::from(!back && asking.held.take().is_some());
         signing.fetch_add(1, Ordering::SeqCst);
         while back && on && asking.sign_one()? {}
         ensure!(
-            !(back && on && power.load(Ordering::SeqCst)),
+            !(back && on && self.kind.is_ours() && power.load(Ordering::SeqCst)),
             "{} stopped signing before the power was cut",
             self.name
         );
@@ -176,7 +182,8 @@ impl Subject {
             if self.ended.load(Ordering::SeqCst) {
                 return Ok(false);
             }
-            ensure!(begun.elapsed() < RETURN_LIMIT, "no connection for {RETURN_LIMIT:?}");
+            let limit = if self.kind.is_ours() { RETURN_LIMIT } else { PEER_LIMIT };
+            ensure!(begun.elapsed() < limit, "no connection for {limit:?}");
             came = if asking.met { asking.client.wait(ATTEMPT) } else { asking.client.connected(ATTEMPT) };
         }
         asking.met = true;
@@ -206,9 +213,8 @@ impl Subject {
 impl Asking {
     /// Another block at the last position whose signature is held.
     fn question(&mut self) -> Result<()> {
-        let Some(mut vote) = self.held.take() else { return Ok(()) };
+        let Some(mut vote) = self.held.clone() else { return Ok(()) };
         vote.block_id = Some(BlockId::of(OTHER_BLOCK));
-        self.tally.asked += 1;
         // An observer of its own: a conflict is counted here.
         match self.client.vote(&vote, &Observer::new())? {
             // By the rule, and not for want of a store: that would hide what became of the record.
@@ -222,6 +228,8 @@ impl Asking {
             Answer::Signed(_) => self.tally.conflicts += 1,
             Answer::Broken(error) => bail!("no answer to the conflicting vote: {error}"),
         }
+        self.held = None;
+        self.tally.asked += 1;
         Ok(())
     }
 
