@@ -252,12 +252,16 @@ impl Node {
         })
     }
 
+    /// Nodes go on as soon as they have all precommits (`skip_timeout_commit`), and after `wait` in any case.
     fn set_commit_wait(&self, wait: Duration) -> Result<()> {
         let path = self.home.join("config/config.toml");
         let text = std::fs::read_to_string(&path)?;
         let line = text.lines().find(|line| line.starts_with("timeout_commit = "));
         let line = line.with_context(|| format!("no timeout_commit in {}", path.display()))?;
         let text = text.replace(line, &format!("timeout_commit = \"{}ms\"", wait.as_millis()));
+        let all = "skip_timeout_commit = ";
+        ensure!(text.contains(all), "no skip_timeout_commit in {}", path.display());
+        let text = text.replace(&format!("{all}false"), &format!("{all}true"));
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 

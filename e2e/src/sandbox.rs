@@ -83,7 +83,8 @@ impl Sandbox {
         })))
     }
 
-    /// Runs `body` in a new sandbox. If it fails, the folder stays and its place and the end of every log are in the error.
+    /// Runs `body` in a new sandbox. If it fails, the folder stays and its place and the end of every log are in the error; the cause alone is
+    /// one line on standard output, which `cargo xtask test` shows again at its end.
     ///
     /// # Errors
     /// The body's.
@@ -91,6 +92,9 @@ impl Sandbox {
         let sandbox = Self::new(name)?;
         body(&sandbox).map_err(|error| {
             sandbox.keep();
+            let cause = format!("{error:#}").replace('\n', " | ");
+            let line = format!("failed: {name}: {}\n", cause.chars().take(1500).collect::<String>());
+            let _ = std::io::stdout().write_all(line.as_bytes());
             let logs = sandbox.log_tails(25);
             error.context(format!("{name} failed; its files are kept in {}\n{logs}", sandbox.dir().display()))
         })

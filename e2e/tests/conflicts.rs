@@ -94,7 +94,9 @@ fn after_each_kill_under_load_a_conflicting_vote_at_the_last_signed_position_is_
         let observer = Observer::new();
         let (mut signer, mut clients) = signer_with_clients(sandbox, Line::V038, Transport::Unix, 1)?;
         let client = &mut clients[0];
-        let (begun, mut height, mut acknowledged, mut unacknowledged) = (Instant::now(), 1, 0_u64, 0_u64);
+        client.vote(&Vote::prevote(1, 1), &observer)?.signed()?;
+        let (begun, mut acknowledged, mut unacknowledged, mut too_early) = (Instant::now(), 0_u64, 0_u64, 0);
+        let (mut last, mut height) = (1, 2);
         for round in 0..kills {
             client.begin_bench(height, 0, 100_000, Duration::ZERO)?;
             // Different moments of the write, the sync and the answer.
@@ -103,21 +105,26 @@ fn after_each_kill_under_load_a_conflicting_vote_at_the_last_signed_position_is_
             let broken = format!("{:#}", client.finish_bench(SOON).err().context("the load outlived the signer")?);
             let failed_at = broken.strip_prefix("failed_at ").and_then(|rest| rest.split(':').next());
             let signed: i64 = failed_at.context("no count")?.parse().with_context(|| broken.clone())?;
-            ensure!(signed > 0, "nothing was signed before the kill: {broken}");
             acknowledged += u64::try_from(signed)?;
-            let last = height + signed - 1;
+            if signed == 0 {
+                // A busy machine may not come to the first vote in 20 ms.
+                too_early += 1;
+            } else {
+                last = height + signed - 1;
+            }
             signer.start()?;
             client.reconnect(SOON)?;
             let asked = client.vote(&Vote::prevote(last, 0xaa), &observer)?.refused();
             let text = asked.with_context(|| format!("kill {round}: height {last} was signed and asked again"))?;
             ensure!(text.contains("conflicting prevote") || text.contains("height regression"), "{text}");
             unacknowledged += u64::from(text.contains("regression"));
-            height = last + 2;
+            height = height.max(last) + 2;
         }
+        ensure!(too_early * 10 <= kills, "{too_early} of {kills} kills came before anything was signed");
         ensure!(!signer.process()?.log_text().contains("panicked"));
         e2e::say(&format!(
             "{kills} kills in {:.0} s: {acknowledged} votes acknowledged, every conflict refused; \
-             {unacknowledged} times one more was recorded than the client had heard of",
+             {unacknowledged} times one more was recorded than the client had heard of, {too_early} kills came before the first vote",
             begun.elapsed().as_secs_f64()
         ));
         Ok(())

@@ -25,6 +25,8 @@ struct Tally {
     failed: u64,
     ignored: u64,
     parts: Vec<Part>,
+    /// What each failed test said of its failure.
+    failures: Vec<String>,
 }
 
 struct Part {
@@ -39,7 +41,9 @@ impl Tally {
     fn cargo_test(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         let started = Instant::now();
         let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+        let failures = &mut self.failures;
         let ok = step::run_lines(name, command, |line| {
+            failures.extend(failure(line));
             if let Some(counts) = Counts::of(line) {
                 passed += counts.passed;
                 failed += counts.failed;
@@ -64,8 +68,20 @@ impl Tally {
         for part in &self.parts {
             println!("{:<44} {:>7} {:>7} {:>8.0}", part.name, part.passed, part.failed, part.seconds);
         }
+        if !self.failures.is_empty() {
+            println!("\nwhat failed, once more:");
+        }
+        self.failures.iter().for_each(|line| println!("  {line}"));
         println!("\n{} passed, {} failed, {} skipped", self.passed, self.failed, self.ignored);
     }
+}
+
+/// The line of a runner, or of `e2e::Sandbox::run`, that says which test failed, or how, or where a unit test panicked.
+fn failure(line: &str) -> Option<String> {
+    let line = line.trim();
+    let named = line.starts_with("test ") && line.ends_with("... FAILED");
+    let told = line.starts_with("failed: ") || (line.starts_with("thread '") && line.contains("panicked at "));
+    (named || told).then(|| line.to_owned())
 }
 
 struct Counts {
@@ -172,6 +188,20 @@ mod tests {
         let counts = Counts::of("test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out");
         assert_eq!(counts.map(|c| (c.passed, c.failed, c.ignored)), Some((12, 3, 1)));
         assert!(Counts::of("test some_result: ok").is_none());
+    }
+
+    #[test]
+    fn what_a_failed_test_said_is_kept_for_the_end() {
+        for line in [
+            "test a::b ... FAILED",
+            "failed: kill-loop: nothing was signed",
+            "thread 'a' (7) panicked at src/a.rs:1:2:",
+        ] {
+            assert_eq!(failure(line).as_deref(), Some(line));
+        }
+        for line in ["test a::b ... ok", "test result: FAILED. 1 passed; 1 failed", "  a log says failed: nothing"] {
+            assert_eq!(failure(line), None, "{line}");
+        }
     }
 
     #[test]
