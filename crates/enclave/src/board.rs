@@ -5,6 +5,7 @@ use crate::counts::Counts;
 use crate::lock;
 use crate::log_ring::LogRing;
 use crate::machine::Machine;
+use evidence::ChainKey;
 use signer::{Build, Metrics, Validator};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -161,6 +162,19 @@ impl Board {
         status.machine = machine.map(|machine| machine.status());
         status.chains = self.chains(&validators, limit);
         status
+    }
+
+    /// The configuration's hash and the consensus keys that are held; none while nothing is served.
+    pub(crate) fn held(&self) -> Option<(String, Vec<ChainKey>)> {
+        let shown = lock(&self.shown);
+        let config_sha256 = shown.applied.config_sha256.clone()?;
+        let chain = |chain: &ShownChain| ChainKey {
+            chain_id: chain.validator.chain_id().to_owned(),
+            algorithm: chain.validator.public_key().algorithm().name().to_owned(),
+            public_key: chain.validator.public_key().base64(),
+            address: chain.validator.address().to_owned(),
+        };
+        Some((config_sha256, shown.applied.chains.iter().map(chain).collect()))
     }
 
     fn chains(&self, validators: &[(Arc<Validator>, u32)], limit: Duration) -> Vec<ChainStatus> {

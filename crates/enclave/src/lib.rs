@@ -8,6 +8,7 @@
 //! What stands between the enclave and the world are three traits: [`nsm::Nsm`], [`release::Kms`] and
 //! [`records::Records`].
 
+mod attestation;
 mod board;
 mod control;
 mod counts;

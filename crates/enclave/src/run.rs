@@ -1,6 +1,7 @@
 //! The enclave's way, from its first step to its last.
+use crate::attestation::Attestation;
 use crate::board::Board;
-use crate::control::{self, RulingToken};
+use crate::control::{self, RulingToken, Shared};
 use crate::desk::{Desk, Job, Pusher};
 use crate::init::Booted;
 use crate::log_ring::LogRing;
@@ -79,7 +80,7 @@ pub fn run(options: Options, nsm: Box<dyn Nsm>, parse: Parse) -> Result<(), Brok
     let records = move |life| Box::new(OnParent::new(parent, life, version)) as Box<dyn Records>;
     let (parent, module, desk) = (options.parent.clone(), Arc::clone(&nsm), Arc::clone(&options.ending.0));
     let kms = move |measured| Box::new(AwsKms::new(module, parent, measured, desk)) as Box<dyn Kms>;
-    run_with(options, &*nsm, parse, kms, records)
+    run_with(options, &nsm, parse, kms, records)
 }
 
 /// The same with another KMS and other records: for tests.
@@ -89,7 +90,7 @@ pub fn run(options: Options, nsm: Box<dyn Nsm>, parse: Parse) -> Result<(), Brok
 #[doc(hidden)]
 pub fn run_with(
     options: Options,
-    nsm: &dyn Nsm,
+    nsm: &Arc<dyn Nsm>,
     parse: Parse,
     kms: impl FnOnce(Option<crate::policy::MeasuredEndpoint>) -> Box<dyn Kms>,
     records: impl FnOnce(Life) -> Box<dyn Records>,
@@ -98,10 +99,18 @@ pub fn run_with(
         options;
     let board = Arc::new(Board::new(build, log, more_metrics));
     // Before anything that the parent sends.
-    let checked = self_check::check(nsm, policy.as_deref(), booted.as_ref(), &board);
+    let checked = self_check::check(&**nsm, policy.as_deref(), booted.as_ref(), &board);
     let pinned = checked.as_ref().ok().and_then(|checked| checked.policy.as_ref()?.token_sha256);
     let token = Arc::new(RulingToken::pinned(pinned));
-    let control = control::start((&parent, control_port), &board, &desk, &token, build);
+    let policy_sha256 = checked.as_ref().ok().and_then(|checked| Some(checked.policy.as_ref()?.sha256.clone()));
+    let shared = Shared::new(
+        Arc::clone(&board),
+        Arc::clone(&desk),
+        Arc::clone(&token),
+        build,
+        Attestation::new(Arc::clone(nsm), build, policy_sha256),
+    );
+    let control = control::start((&parent, control_port), shared);
     let _control = control.map_err(|error| no_control(control_port, &error))?;
     let checked = checked.map_err(|failure| broken(failure, &board, &desk))?;
     let debug = checked.measured.debug;

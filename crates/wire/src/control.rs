@@ -50,7 +50,18 @@ pub enum Request {
     },
     /// Prometheus' text, with health and status beside it. Needs no proof.
     Metrics,
+    /// An attestation document over what is served. Needs no proof: nothing in it is secret, and the asker's bytes go nowhere but into
+    /// the document's nonce.
+    Attest {
+        /// [`MIN_NONCE_BYTES`] to [`MAX_NONCE_BYTES`] bytes of the asker's choice.
+        nonce: Vec<u8>,
+    },
 }
+
+/// The shortest nonce of an attestation, in bytes: a shorter one may have been foreseen.
+pub const MIN_NONCE_BYTES: usize = 8;
+/// The longest, in bytes. A document would take 512.
+pub const MAX_NONCE_BYTES: usize = 256;
 
 /// What the enclave answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +83,8 @@ pub enum Answer {
     },
     /// The metrics.
     Metrics(Box<MetricsPage>),
+    /// What the enclave says of itself, and the document that binds it.
+    Attested(Box<Attested>),
 }
 
 /// Where the enclave is on its way.
@@ -283,6 +296,15 @@ pub struct MetricsPage {
     pub health: String,
     /// What `/status` says: JSON.
     pub status: String,
+}
+
+/// What `nitro attest` writes into a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attested {
+    /// The statement: the JSON text whose hash is in the document.
+    pub statement: String,
+    /// The attestation document, in base64.
+    pub document: String,
 }
 
 /// The longest configuration's text, in bytes.

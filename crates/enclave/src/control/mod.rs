@@ -11,6 +11,7 @@ pub(crate) use token::RulingToken;
 
 use places::Places;
 
+use crate::attestation::Attestation;
 use crate::board::Board;
 use crate::desk::Desk;
 use log::{debug, warn};
@@ -26,6 +27,8 @@ use wire::endpoint::{Listener, Parent, Stopper, Stream};
 const MAX_FOLLOWERS: usize = 4;
 /// How many may read the log as it is.
 const MAX_READERS: usize = 2;
+/// How many may have a document made: the module makes one at a time, in some milliseconds.
+const MAX_ATTESTERS: usize = 2;
 /// How many may push: one is worked on, one waits.
 const MAX_PUSHERS: usize = 2;
 /// The stack of a connection's thread, in bytes.
@@ -39,10 +42,12 @@ pub(crate) struct Shared {
     desk: Arc<Desk>,
     token: Arc<RulingToken>,
     build: Build,
+    attestation: Attestation,
     places: Arc<Places>,
     followers: AtomicUsize,
     readers: AtomicUsize,
     pushers: AtomicUsize,
+    attesters: AtomicUsize,
 }
 
 /// The port, for as long as this value lives.
@@ -57,25 +62,10 @@ impl Drop for Control {
 }
 
 /// Listens, and serves on threads of its own.
-pub(crate) fn start(
-    (parent, port): (&Parent, u32),
-    board: &Arc<Board>,
-    desk: &Arc<Desk>,
-    token: &Arc<RulingToken>,
-    build: Build,
-) -> io::Result<Control> {
+pub(crate) fn start((parent, port): (&Parent, u32), shared: Shared) -> io::Result<Control> {
     let listener = Listener::in_enclave(parent, port)?;
     let stopper = listener.stopper();
-    let shared = Arc::new(Shared {
-        board: Arc::clone(board),
-        desk: Arc::clone(desk),
-        token: Arc::clone(token),
-        build,
-        places: Arc::default(),
-        followers: AtomicUsize::new(0),
-        readers: AtomicUsize::new(0),
-        pushers: AtomicUsize::new(0),
-    });
+    let shared = Arc::new(shared);
     let accepting = move || accept(&listener, &shared);
     thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES).spawn(accepting)?;
     Ok(Control { stopper })
@@ -116,6 +106,27 @@ fn serve_on_thread(stream: Stream, shared: &Arc<Shared>) {
 }
 
 impl Shared {
+    pub(crate) fn new(
+        board: Arc<Board>,
+        desk: Arc<Desk>,
+        token: Arc<RulingToken>,
+        build: Build,
+        attestation: Attestation,
+    ) -> Self {
+        Self {
+            board,
+            desk,
+            token,
+            build,
+            attestation,
+            places: Arc::default(),
+            followers: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
+            pushers: AtomicUsize::new(0),
+            attesters: AtomicUsize::new(0),
+        }
+    }
+
     /// Counts, and logs ever less often.
     fn refused(&self, reason: &'static str) {
         let count = self.board.counts.refused(reason);

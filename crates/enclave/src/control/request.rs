@@ -1,6 +1,6 @@
 //! One connection: hello, a request, its answers.
 use super::places::Place;
-use super::{MAX_FOLLOWERS, MAX_PUSHERS, MAX_READERS, Share, Shared};
+use super::{MAX_ATTESTERS, MAX_FOLLOWERS, MAX_PUSHERS, MAX_READERS, Share, Shared};
 use crate::desk::Job;
 use crate::trouble::failure;
 use crate::way::wrong_token;
@@ -71,6 +71,7 @@ pub(super) fn serve(stream: Arc<Stream>, place: &Place, shared: &Arc<Shared>) ->
     let Received { request, proof, proven } = received;
     match request {
         Request::Status => caller.answer(&Answer::Status(Box::new(shared.board.status()))),
+        Request::Attest { nonce } => attest(&nonce, &mut caller, shared),
         Request::Metrics => caller.answer(&Answer::Metrics(Box::new(shared.board.page()))),
         Request::Push(push) => {
             let is_proven = push.token.verify(wire::control::REQUEST_DOMAIN, &nonce, &proven, &proof);
@@ -92,6 +93,18 @@ pub(super) fn serve(stream: Arc<Stream>, place: &Place, shared: &Arc<Shared>) ->
             }
         }
     }
+}
+
+/// Anyone may ask; whoever finds others asking is told so.
+fn attest(nonce: &[u8], caller: &mut Caller, shared: &Arc<Shared>) -> io::Result<()> {
+    let Some(_share) = Share::take(shared, |shared| &shared.attesters, MAX_ATTESTERS) else {
+        let reason = format!("{MAX_ATTESTERS} others are having documents made just now");
+        return caller.answer(&Answer::Failed(failure(shared.board.phase(), "busy", reason, "try again")));
+    };
+    caller.answer(&match shared.attestation.of_what_is_served(&shared.board, nonce) {
+        Ok(attested) => Answer::Attested(Box::new(attested)),
+        Err(failure) => Answer::Failed(failure),
+    })
 }
 
 fn refuse(caller: &mut Caller, shared: &Shared) -> io::Result<()> {

@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the image fixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
+    /// Of its text, in hexadecimal.
+    pub(crate) sha256: String,
     pub(crate) kms: KmsPolicy,
     /// `[chains] allowed`.
     pub(crate) chains: Option<BTreeSet<ChainId>>,

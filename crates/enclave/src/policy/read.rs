@@ -1,8 +1,10 @@
 //! A policy's text in, a [`Policy`] out. A name that is not known is refused: a policy with a typo protects nothing.
 use super::{KmsPolicy, MeasuredEndpoint, Policy};
 use crate::kms::KeyArn;
+use crate::way::self_check::hex;
 use base64ct::{Base64, Encoding};
 use guard::ChainId;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -70,7 +72,7 @@ impl Policy {
     /// The first thing that is wrong, in words.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, String> {
         let table = DeTable::parse(text).map_err(|error| format!("not TOML: {}", error.message()))?;
-        let mut policy = Self::default();
+        let mut policy = Self { sha256: hex(&Sha256::digest(text)), ..Self::default() };
         for (name, value) in table.get_ref() {
             match (name.get_ref().as_ref(), value.get_ref()) {
                 ("kms", DeValue::Table(table)) => policy.kms = kms(table, folder)?,

@@ -1,8 +1,11 @@
 //! The control port: who may do what, and what a stranger can do to it.
-use crate::world::{World, read_answers, token};
+use crate::world::{Attested, Module, World, read_answers, token};
+use evidence::Statement;
+use sha2::{Digest, Sha256};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
-use wire::control::{Answer, Request};
+use wire::control::{Answer, ChainStatus, Request};
 
 const GOOD: &str = "a-1 1 5555 5000";
 
@@ -196,4 +199,49 @@ fn read_to_end(stream: &mut std::os::unix::net::UnixStream) -> usize {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     bytes.len()
+}
+
+#[test]
+fn a_document_is_made_over_what_is_served_with_the_askers_bytes_in_the_nonce_alone() {
+    let attested = Attested::default();
+    let module = Module { attested: Some(Arc::clone(&attested)), ..Module::default() };
+    let world = World::with(module, Some("[chains]\nallowed = [\"a-1\", \"b-1\"]\n"));
+    let ask = |nonce: &[u8]| world.ask(&Request::Attest { nonce: nonce.to_vec() }, None);
+    assert_eq!(code(&ask(b"12345678")), Some("not-serving"), "nothing is held yet");
+    world.push("a-1 1 5555 5000\nb-1 2 5556 5001").serving();
+    let answers = ask(b"the nonce of a delegator");
+    let [Answer::Attested(answer)] = &answers[..] else { panic!("{answers:?}") };
+    let Statement::Signer(said) = serde_json::from_str(&answer.statement).unwrap() else { panic!("{answer:?}") };
+    let status = world.status();
+    let keys = |key: fn(&ChainStatus) -> String| status.chains.iter().map(key).collect::<Vec<_>>();
+    assert_eq!(said.chains.iter().map(|chain| chain.chain_id.clone()).collect::<Vec<_>>(), ["a-1", "b-1"]);
+    assert_eq!(
+        said.chains.iter().map(|chain| chain.public_key.clone()).collect::<Vec<_>>(),
+        keys(|c| c.public_key.clone())
+    );
+    assert_eq!(said.chains.iter().map(|chain| chain.address.clone()).collect::<Vec<_>>(), keys(|c| c.address.clone()));
+    assert_eq!((Some(said.config_sha256), said.software.version.as_str()), (status.config_sha256, "1.2.3"));
+    let policy = Sha256::digest(b"[chains]\nallowed = [\"a-1\", \"b-1\"]\n");
+    assert_eq!(said.policy_sha256.map(|text| text.len()), Some(policy.len() * 2));
+
+    let [public_key, nonce, user_data] = attested.lock().unwrap().clone();
+    assert_eq!((public_key, nonce.as_deref()), (None, Some(&b"the nonce of a delegator"[..])));
+    assert_eq!(user_data, Some(evidence::user_data("tmkms signer attestation v1", &answer.statement)));
+    // The same life has the same name.
+    let [Answer::Attested(again)] = &ask(b"another nonce")[..] else { panic!("an attestation") };
+    assert_eq!(again.statement, answer.statement);
+}
+
+#[test]
+fn a_nonce_that_is_too_short_or_too_long_is_refused_and_so_is_what_the_module_refuses() {
+    let world = World::new();
+    world.push(GOOD).serving();
+    let ask = |length: usize| world.ask(&Request::Attest { nonce: vec![1; length] }, None);
+    for length in [0, 7, 257] {
+        let answers = ask(length);
+        assert!(format!("{answers:?}").contains(&format!("expected 8 to 256 bytes, got {length}")), "{answers:?}");
+    }
+    for length in [8, 256] {
+        assert_eq!(code(&ask(length)), Some("module"));
+    }
 }

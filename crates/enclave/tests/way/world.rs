@@ -54,11 +54,16 @@ pub struct Module {
     pub randomness: bool,
     /// How many draws succeed.
     pub draws: AtomicU32,
+    /// Where what it was asked to attest to is kept; without it, it refuses.
+    pub attested: Option<Attested>,
 }
+
+/// The fields of the last document that was asked for: public key, nonce, user data.
+pub type Attested = Arc<Mutex<[Option<Vec<u8>>; 3]>>;
 
 impl Default for Module {
     fn default() -> Self {
-        Self { pcr0: [0xab; 48], randomness: true, draws: AtomicU32::new(u32::MAX) }
+        Self { pcr0: [0xab; 48], randomness: true, draws: AtomicU32::new(u32::MAX), attested: None }
     }
 }
 
@@ -67,8 +72,11 @@ impl Nsm for Module {
         Ok(Description { module_id: "i-0-enc0".to_owned(), max_pcrs: 32, digest: "SHA384".to_owned() })
     }
 
-    fn attest(&self, _: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
-        Err(NsmError::Refused("InvalidOperation".to_owned()))
+    fn attest(&self, request: &AttestationRequest<'_>) -> Result<Vec<u8>, NsmError> {
+        let refused = || NsmError::Refused("InvalidOperation".to_owned());
+        let fields = [request.public_key, request.nonce, request.user_data].map(|field| field.map(<[u8]>::to_vec));
+        *self.attested.as_ref().ok_or_else(refused)?.lock().unwrap() = fields;
+        Ok(b"a document".to_vec())
     }
 
     fn pcrs(&self) -> Result<BTreeMap<u8, Vec<u8>>, NsmError> {
@@ -295,12 +303,22 @@ impl World {
         };
         let (of_kms, of_records) = (FakeKms(Arc::clone(&kms)), FakeRecords(Arc::clone(&records)));
         let running = thread::spawn(move || {
-            run_with(options, &module, Box::new(parse), |_| Box::new(of_kms), |_| Box::new(of_records))
+            run_with(
+                options,
+                &(Arc::new(module) as Arc<dyn Nsm>),
+                Box::new(parse),
+                |_| Box::new(of_kms),
+                |_| Box::new(of_records),
+            )
         });
         let world = Self { folder, kms, records, log, ending, running: Some(running) };
         let until = Instant::now() + PATIENCE;
         while world.try_connect().is_none() {
             assert!(Instant::now() < until, "the control port is there");
+            thread::sleep(Duration::from_millis(5));
+        }
+        while world.status().phase == wire::control::Phase::Starting {
+            assert!(Instant::now() < until, "the self-checks end");
             thread::sleep(Duration::from_millis(5));
         }
         world

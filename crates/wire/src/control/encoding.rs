@@ -1,6 +1,9 @@
 //! The control channel's messages as bytes. Requests with secrets are binary, so that no general encoder handles a secret
 //! and every buffer of it is zeroized; the others, and the answers, are JSON.
-use super::{Answer, Credentials, Failure, LogLine, MAX_CONFIG_BYTES, MAX_CREDENTIAL_BYTES, Malformed, MetricsPage};
+use super::{
+    Answer, Attested, Credentials, Failure, LogLine, MAX_CONFIG_BYTES, MAX_CREDENTIAL_BYTES, MAX_NONCE_BYTES,
+    MIN_NONCE_BYTES, Malformed, MetricsPage,
+};
 use super::{Progress, Push, REQUEST_DOMAIN, Received, Request, Serving, Status};
 use crate::bytes::{Input, Missing, put_string};
 use crate::frame::{MAX_PUSH_BYTES, MAX_REQUEST_BYTES};
@@ -13,6 +16,7 @@ const PUSH: u8 = 1;
 const STATUS_REQUEST: u8 = 2;
 const LOGS: u8 = 3;
 const METRICS_REQUEST: u8 = 4;
+const ATTEST: u8 = 5;
 
 /// A proof's length in bytes.
 const PROOF_BYTES: usize = size_of::<Proof>();
@@ -52,6 +56,10 @@ impl Request {
                 put_json(&mut proven, &Logs { from: *from, follow: *follow });
             }
             Self::Metrics => proven.push(METRICS_REQUEST),
+            Self::Attest { nonce } => {
+                proven.push(ATTEST);
+                proven.extend_from_slice(nonce);
+            }
         }
         let proof = token.map_or([0; PROOF_BYTES], |token| token.prove(REQUEST_DOMAIN, enclave_nonce, &proven));
         let mut frame = Zeroizing::new(Vec::with_capacity(PROOF_BYTES + proven.len()));
@@ -63,7 +71,11 @@ impl Request {
 
     /// At least the body's length.
     fn body_bytes(&self) -> usize {
-        let Self::Push(push) = self else { return 64 };
+        let push = match self {
+            Self::Push(push) => push,
+            Self::Attest { nonce } => return nonce.len(),
+            _ => return 64,
+        };
         let credentials = push.credentials.as_ref().map_or(0, |credentials| {
             let session = credentials.session_token.as_ref().map_or(0, |token| token.len());
             64 + credentials.access_key_id.len()
@@ -96,6 +108,7 @@ impl Request {
                 Self::Logs { from, follow }
             }
             METRICS_REQUEST => empty(Self::Metrics, body)?,
+            ATTEST => Self::Attest { nonce: nonce(body)? },
             other => return Err(Malformed(format!("no request has the kind {other}"))),
         };
         let mut proven = Zeroizing::new(Vec::with_capacity(1 + body.len()));
@@ -108,6 +121,14 @@ impl Request {
 fn empty(request: Request, body: &[u8]) -> Result<Request, Malformed> {
     Input::new(body).end()?;
     Ok(request)
+}
+
+fn nonce(body: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let got = body.len();
+    if (MIN_NONCE_BYTES..=MAX_NONCE_BYTES).contains(&got) {
+        return Ok(body.to_vec());
+    }
+    Err(Malformed(format!("the nonce: expected {MIN_NONCE_BYTES} to {MAX_NONCE_BYTES} bytes, got {got}")))
 }
 
 fn put_push(out: &mut Vec<u8>, push: &Push) {
@@ -174,6 +195,7 @@ const STATUS: u8 = 4;
 const LOG: u8 = 5;
 const LOG_END: u8 = 6;
 const METRICS: u8 = 7;
+const ATTESTED: u8 = 8;
 
 /// The body of [`Answer::LogEnd`].
 #[derive(Serialize, Deserialize)]
@@ -193,6 +215,7 @@ impl Answer {
             Self::Log(line) => framed(LOG, line),
             Self::LogEnd { dropped } => framed(LOG_END, &LogEnd { dropped: *dropped }),
             Self::Metrics(page) => framed(METRICS, &**page),
+            Self::Attested(attested) => framed(ATTESTED, &**attested),
         }
     }
 
@@ -212,6 +235,7 @@ impl Answer {
             LOG => json::<LogLine>(body, "a log line").map(Self::Log),
             LOG_END => json::<LogEnd>(body, "a log's end").map(|LogEnd { dropped }| Self::LogEnd { dropped }),
             METRICS => json::<MetricsPage>(body, "a metrics page").map(|page| Self::Metrics(Box::new(page))),
+            ATTESTED => json::<Attested>(body, "an attestation").map(|attested| Self::Attested(Box::new(attested))),
             other => Err(Malformed(format!("no answer has the kind {other}"))),
         }
     }

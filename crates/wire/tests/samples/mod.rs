@@ -3,8 +3,8 @@
 use guard::{ChainId, Height, Identity, Position, Record, Statement, Trouble};
 use std::collections::BTreeMap;
 use wire::control::{
-    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, Credentials, CredentialsStatus, Failure, LogLine,
-    MetricsPage, Phase, Progress, Push, Request, Serving, Status,
+    Answer, Attested, ChainStatus, Choice, ChosenBy, ConnectionStatus, Credentials, CredentialsStatus, Failure,
+    LogLine, MetricsPage, Phase, Progress, Push, Request, Serving, Status,
 };
 use wire::state;
 use wire::token::Token;
@@ -106,6 +106,7 @@ pub fn control_requests() -> Vec<(&'static str, Request)> {
         ("control-request-status", Request::Status),
         ("control-request-logs", Request::Logs { from: 17, follow: true }),
         ("control-request-metrics", Request::Metrics),
+        ("control-request-attest", Request::Attest { nonce: b"a nonce of a test".to_vec() }),
     ]
 }
 
@@ -186,6 +187,10 @@ pub fn control_answers() -> Vec<(&'static str, Answer)> {
         health: "healthy\n".to_owned(),
         status: "{}".to_owned(),
     };
+    let attested = Attested {
+        statement: "{\"kind\":\"tmkms signer attestation v1\"}".to_owned(),
+        document: "hEShATgi".to_owned(),
+    };
     let mut answers: Vec<_> = names.into_iter().zip(all.map(progress)).collect();
     answers.extend([
         ("control-answer-serving", Answer::Serving(serving)),
@@ -194,6 +199,7 @@ pub fn control_answers() -> Vec<(&'static str, Answer)> {
         ("control-answer-log", Answer::Log(LogLine { number: 1, text: "a line".to_owned() })),
         ("control-answer-log-end", Answer::LogEnd { dropped: 5 }),
         ("control-answer-metrics", Answer::Metrics(Box::new(page))),
+        ("control-answer-attested", Answer::Attested(Box::new(attested))),
     ]);
     answers
 }
