@@ -398,3 +398,50 @@ fn memory(id: u32) -> Result<Vec<u8>> {
     ensure!(all.len() > 1 << 12, "the memory of {id} could not be read");
     Ok(all)
 }
+
+/// What a delegator asks for: attest, verify; then a second image, whose evidence is refused by the old measurements and proven by the new ones.
+#[test]
+fn a_serving_enclave_attests_to_its_keys_and_an_upgraded_one_to_its_new_measurement() -> Result<()> {
+    with_rig("enclave-attest", one(Transport::Unix), |rig| {
+        let (chain, id) = (rig.chain.spec.id.clone(), rig.enclave.cid());
+        let key = rig.enclave.status()?["chains"][0]["public_key"].as_str().context("no key in the status")?.to_owned();
+        let measure = |rig: &EnclaveRig, name: &str| -> Result<()> {
+            let status = rig.enclave.status()?;
+            let text = format!("{{\"Measurements\": {{\"PCR0\": {}}}}}", status["pcrs"]["0"]);
+            Ok(fs::write(rig.enclave.folder().join(name), text)?)
+        };
+        let attest = |rig: &EnclaveRig, file: &str, nonce: &str| {
+            rig.enclave.command(&["nitro", "attest", "-i", &id, "--nonce", nonce, "--out", file])
+        };
+        let verify = |rig: &EnclaveRig, file: &str, measurements: &str, nonce: &str| {
+            let root = format!("nsm/{}", sim::nsm::ROOT_CERTIFICATE_FILE);
+            let line = ["nitro", "verify", file, "--measurements", measurements, "--nonce", nonce, "--root", &root];
+            rig.enclave.command(&[&line[..], &["--pub-key", &key, "--chain-id", &chain, "--max-age", "1m"]].concat())
+        };
+        measure(rig, "first.json")?;
+        attest(rig, "a.json", "the first nonce")?;
+        let said = verify(rig, "a.json", "first.json", "the first nonce")?;
+        ensure!(
+            said.contains("PROVEN, if that root") && said.contains(&format!("consensus key of {chain}: {key}")),
+            "{said}"
+        );
+        let wrong = verify(rig, "a.json", "first.json", "another nonce");
+        ensure!(format!("{wrong:?}").contains("NOT PROVEN: nonce: expected"), "{wrong:?}");
+        let again = attest(rig, "a.json", "the first nonce");
+        ensure!(format!("{again:?}").contains("a.json") && again.is_err(), "a file was overwritten: {again:?}");
+
+        // A second image: another policy, so another measurement, which KMS has to be told.
+        rig.enclave.policy = "# the second image\n".to_owned();
+        rig.enclave.start_enclave()?;
+        measure(rig, "second.json")?;
+        let nothing = attest(rig, "b.json", "the second nonce");
+        ensure!(format!("{nothing:?}").contains("nothing to attest to"), "{nothing:?}");
+        let pcr0 = rig.enclave.status()?["pcrs"]["0"].as_str().context("no PCR0")?.to_owned();
+        rig.enclave.allow(&pcr0)?;
+        rig.enclave.push()?;
+        attest(rig, "b.json", "the second nonce")?;
+        let old = verify(rig, "b.json", "first.json", "the second nonce");
+        ensure!(format!("{old:?}").contains("NOT PROVEN: PCR0: expected"), "{old:?}");
+        verify(rig, "b.json", "second.json", "the second nonce").map(drop)
+    })
+}

@@ -1,6 +1,7 @@
 //! What may go wrong with a module, or with whoever stands between it and a verifier.
 use super::pki::Chain;
 use super::{LEAF_LIFETIME, SimulationError, TestRoot};
+use rcgen::KeyUsagePurpose;
 use std::time::{Duration, SystemTime};
 
 /// Something that a verifier must notice.
@@ -14,6 +15,8 @@ pub enum Fault {
     ExpiredLeaf,
     /// The chain begins with another root of the same name.
     WrongRoot,
+    /// The leaf's key is for signing certificates, not documents.
+    WrongKeyUsage,
     /// One bit of the signature is wrong.
     BadSignature,
     /// The module refuses, with its name for the reason, such as "InvalidOperation".
@@ -32,6 +35,10 @@ impl Fault {
             Self::ExpiredLeaf => {
                 let from = now - LEAF_LIFETIME - Duration::from_secs(60);
                 Chain::issue(root, module_id, from).map(Some)
+            }
+            Self::WrongKeyUsage => {
+                let usage = vec![KeyUsagePurpose::KeyCertSign];
+                Chain::issue_for(root, module_id, now, usage).map(Some)
             }
             Self::WrongRoot => Chain::issue(&TestRoot::generate()?, module_id, now).map(Some),
             _ => Ok(None),

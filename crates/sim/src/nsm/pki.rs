@@ -111,6 +111,17 @@ pub struct Chain {
 impl Chain {
     /// A chain whose leaf lives for three hours from then on.
     pub fn issue(root: &TestRoot, module_id: &str, from: SystemTime) -> Result<Self, SimulationError> {
+        let usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::ContentCommitment];
+        Self::issue_for(root, module_id, from, usages)
+    }
+
+    /// The same, whose leaf's key is for something else.
+    pub fn issue_for(
+        root: &TestRoot,
+        module_id: &str,
+        from: SystemTime,
+        usages: Vec<KeyUsagePurpose>,
+    ) -> Result<Self, SimulationError> {
         let mut cabundle = vec![root.certificate.clone()];
         // What the root says of itself is its name; its dates are in its certificate.
         let mut params = authority(0, from, DAY);
@@ -122,7 +133,7 @@ impl Chain {
             (params, signer) = (own, Some(key));
         }
         let key = p384()?;
-        let leaf = leaf(module_id, from);
+        let leaf = leaf(module_id, from, usages);
         let issuer = Issuer::from_params(&params, signer.as_ref().unwrap_or(&root.key));
         let certificate = leaf.signed_by(&key, &issuer)?.der().to_vec();
         let signing = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, key.serialized_der());
@@ -152,11 +163,11 @@ fn authority(level: u8, from: SystemTime, lifetime: Duration) -> CertificatePara
     dates(params, from, lifetime)
 }
 
-fn leaf(module_id: &str, from: SystemTime) -> CertificateParams {
+fn leaf(module_id: &str, from: SystemTime, usages: Vec<KeyUsagePurpose>) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished(module_id);
     params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::ContentCommitment];
+    params.key_usages = usages;
     dates(params, from, LEAF_LIFETIME)
 }
 

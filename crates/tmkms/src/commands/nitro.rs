@@ -2,6 +2,8 @@
 #[cfg(feature = "host")]
 mod asking;
 #[cfg(feature = "host")]
+mod attest;
+#[cfg(feature = "host")]
 mod logs;
 #[cfg(feature = "host")]
 mod metrics;
@@ -16,7 +18,12 @@ pub(crate) mod start;
 #[cfg(feature = "host")]
 mod status;
 #[cfg(feature = "host")]
+mod verify;
+#[cfg(feature = "host")]
 mod watch;
+
+#[cfg(feature = "host")]
+pub(crate) use asking::plain;
 
 use crate::failure::Failure;
 use clap::Subcommand;
@@ -24,7 +31,8 @@ use std::io::Write;
 
 const ABOUT: &str = "\
 The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
-signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares.";
+signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares. \
+attest has it prove which keys it holds, and verify checks that, anywhere.";
 
 /// Sign inside a Nitro enclave
 #[derive(Debug, Subcommand)]
@@ -44,6 +52,10 @@ pub(crate) enum Nitro {
     Persist(persist::Persist),
     #[cfg(feature = "host")]
     Proxy(proxy::Proxy),
+    #[cfg(feature = "host")]
+    Attest(attest::Attest),
+    #[cfg(feature = "host")]
+    Verify(Box<verify::Verify>),
 }
 
 impl Nitro {
@@ -64,6 +76,29 @@ impl Nitro {
             Self::Persist(command) => command.run(),
             #[cfg(feature = "host")]
             Self::Proxy(command) => command.run(),
+            #[cfg(feature = "host")]
+            Self::Attest(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Verify(command) => command.run(out),
         }
     }
+}
+
+/// Writes a file that must not be there yet; a half-written one is removed.
+#[cfg(feature = "host")]
+fn new_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
+    use crate::failure::Exit;
+    let failed = |error: std::io::Error| {
+        let help = if error.kind() == std::io::ErrorKind::AlreadyExists {
+            "it is left as it is: take another name, or move it away"
+        } else {
+            ""
+        };
+        Failure::new(Exit::Runtime, format!("cannot write {}: {error}", path.display()), help)
+    };
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        failed(error)
+    })
 }

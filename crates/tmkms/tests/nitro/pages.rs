@@ -1,12 +1,13 @@
 //! `status`, `logs` and `metrics`: what they show, and how they end.
 use crate::enclave::{World, failure, status, until};
+use base64ct::{Base64, Encoding};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wire::control::{
-    Answer, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, Failure, LogLine, MachineStatus,
-    MetricsPage, Phase, Request, Status,
+    Answer, Attested, ChainStatus, Choice, ChosenBy, ConnectionStatus, CredentialsStatus, Failure, LogLine,
+    MachineStatus, MetricsPage, Phase, Received, Request, Status,
 };
 
 fn chain(state: &str, detail: &str) -> ChainStatus {
@@ -265,4 +266,79 @@ fn metrics_are_relayed_and_an_enclave_that_is_gone_is_503_with_the_reason() {
     assert!(taken.code == 1 && taken.err.contains("name another one with --listen"), "{taken:?}");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+/// The statement and a "document" that holds its hash and the nonce, as a module would put them there.
+fn attested(statement: &str, nonce: &[u8]) -> Vec<Answer> {
+    let hash = evidence::user_data("tmkms signer attestation v1", statement);
+    let document = Base64::encode_string(&[b"\x84", nonce, &hash].concat());
+    vec![Answer::Attested(Box::new(Attested { statement: statement.to_owned(), document }))]
+}
+
+const STATEMENT: &str = "{\"kind\":\"tmkms signer attestation v1\",\"software\":{\"version\":\"9.9.9\",\"commit\":\"\"},\
+                         \"life\":\"00\",\"policy_sha256\":null,\"config_sha256\":\"11\",\"chains\":[]}";
+
+fn nonce_of(received: &Received) -> Vec<u8> {
+    match &received.request {
+        Request::Attest { nonce } => nonce.clone(),
+        _ => panic!("an attestation was to be asked for"),
+    }
+}
+
+#[test]
+fn an_attestation_is_written_into_a_new_file_and_says_how_it_is_verified() {
+    let world = World::new();
+    let _enclave = world.enclave(|received| attested(STATEMENT, &nonce_of(received)));
+    let said = world.run(&["attest", "--nonce", "a nonce of mine", "--out", "a.json"]);
+    let expected = "wrote a.json\n  nonce   a nonce of mine\n  \
+                    verify  tmkms nitro verify a.json --measurements measurements.json --nonce 'a nonce of mine'\n";
+    said.is(0, expected, "");
+    let text = std::fs::read_to_string(world.file("a.json")).unwrap();
+    assert!(
+        text.contains("\"format\": \"tmkms evidence v1\"")
+            && text.contains("\"kind\": \"tmkms signer attestation v1\"")
+    );
+    let again = world.run(&["attest", "--nonce", "a nonce of mine", "--out", "a.json"]);
+    assert!(again.code == 1 && again.err.contains("cannot write a.json: File exists"), "{again:?}");
+    assert!(again.err.contains("take another name"), "{again:?}");
+    assert_eq!(std::fs::read_to_string(world.file("a.json")).unwrap(), text);
+    // Without a name it goes to standard output, with a nonce of 32 digits.
+    let said = world.run(&["attest"]);
+    assert!(said.code == 0 && said.out.starts_with("{\n  \"format\""), "{said:?}");
+}
+
+#[test]
+fn an_attestation_that_nobody_could_verify_is_not_handed_on() {
+    let attest = |script: fn(&Received) -> Vec<Answer>, nonce: &str| {
+        let world = World::new();
+        let _enclave = world.enclave(script);
+        let said = world.run(&["attest", "--nonce", nonce, "--out", "a.json"]);
+        assert!(said.code != 0 && !world.file("a.json").exists(), "{said:?}");
+        said.err
+    };
+    let text = attest(|_| attested(STATEMENT, b"another nonce"), "a nonce of mine");
+    assert!(text.contains("does not hold the nonce"), "{text}");
+    let text = attest(
+        |received| attested(&STATEMENT.replace("attestation v1", "attestation v2"), &nonce_of(received)),
+        "12345678",
+    );
+    assert!(text.contains("its statement is not one of this version") && text.contains("tmkms version"), "{text}");
+    let text = attest(|received| attested(&STATEMENT.replace(",", ", "), &nonce_of(received)), "12345678");
+    assert!(text.contains("in another way"), "{text}");
+    let text = attest(
+        |received| {
+            let mut answers = attested(STATEMENT, &nonce_of(received));
+            if let Answer::Attested(attested) = &mut answers[0] {
+                attested.statement = attested.statement.replace("9.9.9", "9.9.8");
+            }
+            answers
+        },
+        "12345678",
+    );
+    assert!(text.contains("does not hold the statement's hash"), "{text}");
+    let text = attest(|_| Vec::new(), "1234567");
+    assert!(text.contains("--nonce: expected 8 to 256 bytes, got 7"), "{text}");
+    let text =
+        attest(|_| vec![Answer::Failed(failure("not-serving", "there is nothing to attest to", "push"))], "12345678");
+    assert!(text.contains("nothing to attest to") && text.contains("push"), "{text}");
 }

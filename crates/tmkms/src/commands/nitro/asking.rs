@@ -99,7 +99,7 @@ pub(super) const fn phase(phase: Phase) -> &'static str {
 }
 
 /// A text of the enclave on a terminal, in one line: what would act there does nothing.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
 }
 
