@@ -29,6 +29,7 @@ mod denied;
 mod endpoint;
 mod error;
 pub mod http;
+mod operation;
 mod recipient;
 mod region;
 mod request;
@@ -42,8 +43,10 @@ pub use credentials::Credentials;
 pub use denied::Denied;
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::{KmsError, WrongRegion};
+pub use operation::{AllowedBy, Operation};
 pub use recipient::Recipient;
 pub use region::{Region, UnknownRegion};
+pub use request::Attested;
 pub use tls::Dial;
 
 /// KMS's bound of a ciphertext, in bytes.

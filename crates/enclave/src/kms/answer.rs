@@ -62,28 +62,49 @@ struct Problem<'a> {
 /// # Errors
 /// KMS refuses, or the answer is not well formed, or is from another key, or holds a plaintext.
 pub fn envelope(response: &Response, asked: &Asked<'_>) -> Result<Vec<u8>, Refusal> {
-    if response.status == 200 {
-        decrypted(&response.body, asked).map_err(Refusal::Other)
-    } else {
-        Err(refusal(response, asked))
-    }
+    decrypted(body(response, asked)?, asked).map_err(Refusal::Other)
 }
 
-fn decrypted(body: &[u8], asked: &Asked<'_>) -> Result<Vec<u8>, KmsError> {
+/// The JSON of an answer that is none of the refusals.
+pub(super) fn body<'a>(response: &'a Response, asked: &Asked<'_>) -> Result<&'a [u8], Refusal> {
+    if response.status == 200 { Ok(&response.body) } else { Err(refusal(response, asked)) }
+}
+
+pub(super) fn decrypted(body: &[u8], asked: &Asked<'_>) -> Result<Vec<u8>, KmsError> {
     let answer: Decrypted<'_> =
         serde_json::from_slice(body).map_err(|_| KmsError::Malformed("its body is not the JSON of Decrypt"))?;
-    if answer.plaintext.map(Zeroizing::new).is_some_and(|plaintext| !plaintext.is_empty()) {
+    no_plaintext(answer.plaintext)?;
+    check_key(&answer.key_id.ok_or(KmsError::Malformed("KeyId is missing"))?, asked)?;
+    envelope_bytes(&answer.envelope.ok_or(KmsError::Malformed("CiphertextForRecipient is missing"))?)
+}
+
+/// A KMS that sends a plaintext to whoever attested ignored the attestation.
+///
+/// # Errors
+/// There is one.
+pub fn no_plaintext(plaintext: Option<String>) -> Result<(), KmsError> {
+    if plaintext.map(Zeroizing::new).is_some_and(|plaintext| !plaintext.is_empty()) {
         return Err(KmsError::PlaintextInAnswer);
     }
-    check_key(&answer.key_id.ok_or(KmsError::Malformed("KeyId is missing"))?, asked)?;
-    let text = answer.envelope.ok_or(KmsError::Malformed("CiphertextForRecipient is missing"))?;
+    Ok(())
+}
+
+/// The bytes of `CiphertextForRecipient`.
+///
+/// # Errors
+/// It is too long, or no base64.
+pub fn envelope_bytes(text: &str) -> Result<Vec<u8>, KmsError> {
     if text.len() > MAX_ENVELOPE_BYTES.div_ceil(3) * 4 {
         return Err(KmsError::Malformed("CiphertextForRecipient is too long"));
     }
-    Base64::decode_vec(&text).map_err(|_| KmsError::Malformed("CiphertextForRecipient is not base64"))
+    Base64::decode_vec(text).map_err(|_| KmsError::Malformed("CiphertextForRecipient is not base64"))
 }
 
-fn check_key(key_id: &str, asked: &Asked<'_>) -> Result<(), KmsError> {
+/// The answer's key is the one that was asked, or at least of the region that was asked.
+///
+/// # Errors
+/// It is another one.
+pub fn check_key(key_id: &str, asked: &Asked<'_>) -> Result<(), KmsError> {
     let arn = KeyArn::parse(key_id).map_err(|_| KmsError::Malformed("KeyId is no key's ARN"))?;
     match asked.key_arn {
         Some(expected) if expected != key_id => {

@@ -1,11 +1,11 @@
-//! kms:Decrypt with a Recipient: asks until there is an answer or the time is over, and opens what it holds.
+//! Asks KMS until there is an answer or the time is over.
 use super::answer::{self, Asked, Refusal};
 use super::arn::KeyArn;
-use super::cms::Envelope;
 use super::credentials::Credentials;
 use super::denied::Denied;
 use super::endpoint::Endpoint;
 use super::error::{KmsError, WrongRegion};
+use super::operation::{Decrypt, Operation};
 use super::recipient::Recipient;
 use super::region::Region;
 use super::request;
@@ -89,8 +89,22 @@ impl Client {
         wanted: &DecryptRequest<'_>,
         now: SystemTime,
     ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-        check(credentials, wanted)?;
-        let call = Call { client: self, nsm, recipient, credentials, wanted };
+        self.call(nsm, credentials, &Decrypt { recipient, wanted }, now)
+    }
+
+    /// Asks KMS anything, in the same way.
+    ///
+    /// # Errors
+    /// As [`Client::decrypt`].
+    pub fn call<O: Operation>(
+        &self,
+        nsm: &dyn Nsm,
+        credentials: &Credentials,
+        operation: &O,
+        now: SystemTime,
+    ) -> Result<O::Output, KmsError> {
+        check(credentials, operation)?;
+        let call = Call { client: self, nsm, credentials, operation };
         let started = Instant::now();
         let deadline = started + self.limits.total;
         let mut attempts = 0;
@@ -98,7 +112,7 @@ impl Client {
         loop {
             attempts += 1;
             let error = match call.attempt(now + started.elapsed(), deadline) {
-                Ok(plaintext) => return Ok(plaintext),
+                Ok(output) => return Ok(output),
                 // An attempt that the deadline cut says less than the one before it.
                 Err(Attempt::Final(error)) if Instant::now() >= deadline => return Err(last.unwrap_or(error)),
                 Err(Attempt::Final(error)) => return Err(error),
@@ -124,25 +138,22 @@ impl Client {
     }
 }
 
-fn check(credentials: &Credentials, wanted: &DecryptRequest<'_>) -> Result<(), KmsError> {
+fn check<O: Operation>(credentials: &Credentials, operation: &O) -> Result<(), KmsError> {
     if let Some(what) = credentials.fault() {
         return Err(KmsError::UnusableCredentials { what });
     }
-    if !(1..=super::MAX_CIPHERTEXT_BYTES).contains(&wanted.ciphertext.len()) {
-        return Err(KmsError::CiphertextLength { got_bytes: wanted.ciphertext.len() });
-    }
-    let Some(arn) = wanted.key_arn else { return Ok(()) };
+    operation.check()?;
+    let Some(arn) = operation.key_arn() else { return Ok(()) };
     let key = KeyArn::parse(arn).map_err(KmsError::InvalidKeyArn)?.region.to_owned();
-    let asked = wanted.region.name();
+    let asked = operation.region().name();
     if key == asked { Ok(()) } else { Err(KmsError::WrongRegion(WrongRegion::Key { asked, key })) }
 }
 
-struct Call<'a> {
+struct Call<'a, O> {
     client: &'a Client,
     nsm: &'a dyn Nsm,
-    recipient: &'a Recipient,
     credentials: &'a Credentials,
-    wanted: &'a DecryptRequest<'a>,
+    operation: &'a O,
 }
 
 enum Attempt {
@@ -157,14 +168,15 @@ impl From<KmsError> for Attempt {
     }
 }
 
-impl Call<'_> {
-    /// One document, one connection, one question.
-    fn attempt(&self, time: SystemTime, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, Attempt> {
-        let endpoint = &self.client.endpoint;
+impl<O: Operation> Call<'_, O> {
+    /// One body, with a document where the operation has one, one connection, one question.
+    fn attempt(&self, time: SystemTime, deadline: Instant) -> Result<O::Output, Attempt> {
+        let (endpoint, region) = (&self.client.endpoint, self.operation.region());
         let begun = Instant::now();
-        let document = self.recipient.document(self.nsm, self.wanted.ciphertext).map_err(KmsError::Nsm)?;
+        let body = self.operation.body(self.nsm)?;
         let attested = begun.elapsed();
-        let request = request::decrypt(self.wanted, endpoint.host(), &document, self.credentials, time);
+        let request = request::signed((O::NAME, region.name(), endpoint.host()), &body, self.credentials, time);
+        drop(body);
         let config = self.client.tls.as_ref().map_err(|error| self.tls_error(error))?;
         let deadline = deadline.min(Instant::now() + self.client.limits.attempt);
         let response = tls::exchange(&self.client.dial, config, endpoint.host(), &request, deadline)
@@ -172,11 +184,9 @@ impl Call<'_> {
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
         let (attested, answered) = (millis(attested), millis(begun.elapsed().saturating_sub(attested)));
         log::info!("attested in {attested:.1} ms, KMS answered after {answered:.1} ms");
-        let asked = Asked { region: self.wanted.region, host: endpoint.host(), key_arn: self.wanted.key_arn, time };
-        let bytes = answer::envelope(&response, &asked).map_err(|refusal| self.refused(refusal))?;
-        let envelope = Envelope::parse(&bytes)
-            .map_err(|_| KmsError::Malformed("CiphertextForRecipient is not KMS's CMS envelope"))?;
-        Ok(self.recipient.open(envelope)?)
+        let asked = Asked { region, host: endpoint.host(), key_arn: self.operation.key_arn(), time };
+        let body = answer::body(&response, &asked).map_err(|refusal| self.refused(refusal))?;
+        Ok(self.operation.read(body, &asked)?)
     }
 
     fn failure(&self, failure: &Failure) -> KmsError {
@@ -199,7 +209,7 @@ impl Call<'_> {
             Refusal::Denied(message) => {
                 // The refusal is the news: registers that cannot be read only leave its remedy shorter.
                 let pcrs = self.nsm.pcrs().unwrap_or_default();
-                let denied = Denied::new(self.without_secrets(message), &pcrs, self.wanted.region.name());
+                let denied = Denied::new::<O>(self.without_secrets(message), &pcrs, self.operation.region().name());
                 Attempt::Final(KmsError::AccessDenied(Box::new(denied)))
             }
             Refusal::Other(KmsError::KeyUnusable { code, message }) => {
@@ -214,7 +224,7 @@ impl Call<'_> {
 
     /// KMS's words, unless they repeat what must not be shown.
     fn without_secrets(&self, message: String) -> String {
-        if self.credentials.are_in(&message) || request::repeats_ciphertext(&message, self.wanted.ciphertext) {
+        if self.credentials.are_in(&message) || self.operation.is_in(&message) {
             return "(its words repeat the request and are left out)".to_owned();
         }
         message

@@ -1,4 +1,5 @@
 //! Access denied: with the measurements of this enclave, and the statement of a key policy that would allow it.
+use super::operation::{AllowedBy, Operation};
 use super::sigv4::hex;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,30 +16,44 @@ pub struct Denied {
     pub pcrs: BTreeMap<u8, String>,
     /// The region that was asked.
     pub region: &'static str,
+    /// KMS's name of what was asked.
+    pub operation: &'static str,
+    /// Who has to allow it.
+    pub allowed_by: AllowedBy,
 }
 
 impl Denied {
-    pub(super) fn new(message: String, pcrs: &BTreeMap<u8, Vec<u8>>, region: &'static str) -> Self {
+    pub(super) fn new<O: Operation>(message: String, pcrs: &BTreeMap<u8, Vec<u8>>, region: &'static str) -> Self {
         let is_shown = |(index, value): &(&u8, &Vec<u8>)| SHOWN_PCRS.contains(index) && value.iter().any(|b| *b != 0);
         let pcrs = pcrs.iter().filter(is_shown).map(|(index, value)| (*index, hex(value))).collect();
-        Self { message, pcrs, region }
+        Self { message, pcrs, region, operation: O::NAME, allowed_by: O::ALLOWED_BY }
     }
 
     /// The statement that lets an enclave of this image have the key. None in debug mode: its measurements are zeros.
     #[must_use]
     pub fn statement(&self) -> Option<String> {
-        let pcr0 = self.pcrs.get(&0)?;
+        let condition = match self.allowed_by {
+            AllowedBy::Iam | AllowedBy::KeyPolicy => String::new(),
+            AllowedBy::KeyPolicyForMeasurement => format!(
+                ",\n  \"Condition\": {{\n    \"StringEqualsIgnoreCase\": {{ \"kms:RecipientAttestation:ImageSha384\": \"{}\" }}\n  }}",
+                self.pcrs.get(&0)?
+            ),
+        };
         let principal = self.principal().unwrap_or_else(|| "arn:aws:iam::ACCOUNT:role/ROLE-OF-THE-PARENT".to_owned());
+        let principal = match self.allowed_by {
+            AllowedBy::Iam => String::new(),
+            _ => format!("\n  \"Principal\": {{ \"AWS\": \"{principal}\" }},"),
+        };
+        let (sid, operation) = match self.allowed_by {
+            AllowedBy::KeyPolicyForMeasurement => ("ReleaseToThisEnclaveImage", self.operation),
+            _ => ("KeyCeremony", self.operation),
+        };
         Some(format!(
             r#"{{
-  "Sid": "ReleaseToThisEnclaveImage",
-  "Effect": "Allow",
-  "Principal": {{ "AWS": "{principal}" }},
-  "Action": "kms:Decrypt",
-  "Resource": "*",
-  "Condition": {{
-    "StringEqualsIgnoreCase": {{ "kms:RecipientAttestation:ImageSha384": "{pcr0}" }}
-  }}
+  "Sid": "{sid}",
+  "Effect": "Allow",{principal}
+  "Action": "kms:{operation}",
+  "Resource": "*"{condition}
 }}"#
         ))
     }
@@ -62,7 +77,26 @@ impl Denied {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KMS denies this enclave the key: {}", self.message)?;
+        match self.allowed_by {
+            AllowedBy::KeyPolicyForMeasurement => write!(f, "KMS denies this enclave the key: {}", self.message)?,
+            AllowedBy::KeyPolicy => {
+                let statement = self.statement().unwrap_or_default();
+                return write!(
+                    f,
+                    "KMS denies the use of the key: {}\nThe key policy allows it with this statement, if no Deny stands against it (`tmkms \
+                     nitro policy` writes the whole policy):\n{statement}",
+                    self.message
+                );
+            }
+            AllowedBy::Iam => {
+                let statement = self.statement().unwrap_or_default();
+                return write!(
+                    f,
+                    "KMS denies it: {}\nNo key is involved, so its permission stands in the IAM policy of the role:\n{statement}",
+                    self.message
+                );
+            }
+        }
         let Some(statement) = self.statement() else {
             return f.write_str(
                 "\nThis enclave's PCR0 is zero: it runs in debug mode, and no key policy should release a key to zeros; start it without \
@@ -86,10 +120,11 @@ impl fmt::Display for Denied {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kms::operation::Decrypt;
 
     fn denied(message: &str, pcr0: u8) -> Denied {
         let pcrs = [(0, vec![pcr0; 48]), (1, vec![1; 48]), (3, vec![0; 48]), (4, vec![0xab; 48]), (5, vec![5; 48])];
-        Denied::new(message.to_owned(), &BTreeMap::from(pcrs), "us-east-1")
+        Denied::new::<Decrypt<'_>>(message.to_owned(), &BTreeMap::from(pcrs), "us-east-1")
     }
 
     #[test]

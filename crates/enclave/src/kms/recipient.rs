@@ -1,20 +1,22 @@
 //! The RSA key to which KMS encrypts, and the attestation documents that carry it.
 use super::cms::Envelope;
 use super::error::KmsError;
+use super::request::Attested;
 use crate::nsm::{AttestationRequest, Nsm, NsmError};
 use aws_lc_rs::cipher::{AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
 use aws_lc_rs::digest::{Context, Digest, SHA384, digest};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rsa::{KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
 /// KMS's bound of a plaintext, in bytes.
 const MAX_PLAINTEXT_BYTES: usize = 4096;
 const AES_256_KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 32;
-/// What a document of this module says that it is for: its `user_data` is a hash that begins with this.
-const DOMAIN: &[u8] = b"tmkms: recipient of kms:Decrypt, version 1\0";
+/// What a document of this module says that it is for: its `user_data` is a hash that begins with this, with the operation's name in it.
+const DOMAIN: [&[u8]; 2] = [b"tmkms: recipient of kms:", b", version 1\0"];
 
 /// An RSA-2048 key of this enclave. Made in advance (50 to 500 ms), serves one batch of releases, then dropped.
 pub struct Recipient {
@@ -40,11 +42,22 @@ impl Recipient {
         made().map_err(|_: aws_lc_rs::error::Unspecified| KmsError::NoRecipient)
     }
 
-    /// A fresh document for one call: the key, a random nonce, and a hash that names what it is for.
-    pub(super) fn document(&self, nsm: &dyn Nsm, ciphertext: &[u8]) -> Result<Vec<u8>, NsmError> {
+    /// `Recipient` of one request: a fresh document with the key, a random nonce, and a hash that names the operation and what it is asked.
+    ///
+    /// # Errors
+    /// The security module gives none.
+    pub fn attested(&self, nsm: &dyn Nsm, operation: &str, input: &[u8]) -> Result<Attested, KmsError> {
+        let document = self.document(nsm, operation, input).map_err(KmsError::Nsm)?;
+        Ok(Attested {
+            key_encryption_algorithm: "RSAES_OAEP_SHA_256",
+            attestation_document: Base64::encode_string(&document),
+        })
+    }
+
+    fn document(&self, nsm: &dyn Nsm, operation: &str, input: &[u8]) -> Result<Vec<u8>, NsmError> {
         let mut nonce = [0; NONCE_BYTES];
         nsm.random(&mut nonce)?;
-        let purpose = self.purpose(ciphertext);
+        let purpose = self.purpose(operation, input);
         nsm.attest(&AttestationRequest {
             public_key: Some(&self.public_key),
             nonce: Some(&nonce),
@@ -52,16 +65,28 @@ impl Recipient {
         })
     }
 
-    fn purpose(&self, ciphertext: &[u8]) -> Digest {
+    fn purpose(&self, operation: &str, input: &[u8]) -> Digest {
         let mut context = Context::new(&SHA384);
-        context.update(DOMAIN);
+        for part in [DOMAIN[0], operation.as_bytes(), DOMAIN[1]] {
+            context.update(part);
+        }
         context.update(digest(&SHA384, &self.public_key).as_ref());
-        context.update(digest(&SHA384, ciphertext).as_ref());
+        context.update(digest(&SHA384, input).as_ref());
         context.finish()
     }
 
+    /// Opens the bytes of `CiphertextForRecipient`.
+    ///
+    /// # Errors
+    /// They are no envelope of KMS's, or not for this key.
+    pub fn open_envelope(&self, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, KmsError> {
+        let envelope = Envelope::parse(bytes)
+            .map_err(|_| KmsError::Malformed("CiphertextForRecipient is not KMS's CMS envelope"))?;
+        self.open(envelope)
+    }
+
     /// Opens what KMS encrypted to this key. Whatever step fails, the error is the same one.
-    pub(super) fn open(&self, envelope: Envelope<'_>) -> Result<Zeroizing<Vec<u8>>, KmsError> {
+    fn open(&self, envelope: Envelope<'_>) -> Result<Zeroizing<Vec<u8>>, KmsError> {
         let mut content = Zeroizing::new(envelope.content);
         let length = self
             .decrypt_in_place(envelope.encrypted_key, *envelope.iv, &mut content)
