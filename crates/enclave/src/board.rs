@@ -20,6 +20,8 @@ const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The board.
 pub(crate) struct Board {
     build: Build,
+    /// Whether this image makes keys, and signs nothing.
+    pub(crate) is_ceremony: bool,
     started: Instant,
     pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
@@ -68,7 +70,7 @@ struct ShownCredentials {
 }
 
 impl Board {
-    pub(crate) fn new(build: Build, log: Arc<LogRing>, more_metrics: fn() -> String) -> Self {
+    pub(crate) fn new(build: Build, is_ceremony: bool, log: Arc<LogRing>, more_metrics: fn() -> String) -> Self {
         let now = Instant::now();
         let shown = Shown {
             phase: Phase::Starting,
@@ -80,7 +82,7 @@ impl Board {
             credentials: None,
         };
         let (metrics, counts) = (Metrics::new(build), Counts::default());
-        Self { build, started: now, metrics, counts, log, more_metrics, shown: Mutex::new(shown) }
+        Self { build, is_ceremony, started: now, metrics, counts, log, more_metrics, shown: Mutex::new(shown) }
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -154,6 +156,7 @@ impl Board {
             credentials,
             chains: Vec::new(),
             log_lines_dropped: self.log.dropped(),
+            ceremony: self.is_ceremony,
             machine: None,
         };
         let machine = shown.machine.clone();

@@ -6,25 +6,31 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
-use wire::control::{Answer, Failure, Phase, Progress, Push, Serving};
+use wire::control::{Answer, Ceremony, Failure, Phase, Progress, Push, Serving};
 use wire::endpoint::Stream;
 
-/// A push on its way, and whoever waits for word of it.
+/// What is to be done.
+pub(crate) enum Work {
+    Push(Box<Push>),
+    Ceremony(Box<Ceremony>),
+}
+
+/// Work on its way, and whoever waits for word of it.
 pub(crate) struct Job {
-    pub(crate) push: Box<Push>,
+    pub(crate) work: Work,
     words: Sender<Answer>,
 }
 
 impl Job {
     /// A job, and where its answers come out. The last of them is [`Answer::Serving`] or [`Answer::Failed`].
-    pub(crate) fn new(push: Box<Push>) -> (Self, Receiver<Answer>) {
+    pub(crate) fn new(work: Work) -> (Self, Receiver<Answer>) {
         let (words, answers) = channel();
-        (Self { push, words }, answers)
+        (Self { work, words }, answers)
     }
 
     /// Splits off what is told to whoever pushed. That it went away meanwhile changes nothing.
-    pub(crate) fn open(self) -> (Box<Push>, Pusher) {
-        (self.push, Pusher(self.words))
+    pub(crate) fn open(self) -> (Work, Pusher) {
+        (self.work, Pusher(self.words))
     }
 }
 
@@ -34,6 +40,11 @@ pub(crate) struct Pusher(Sender<Answer>);
 impl Pusher {
     pub(crate) fn progress(&self, phase: Phase, detail: impl Into<String>) {
         let _ = self.0.send(Answer::Progress(Progress { phase, detail: detail.into() }));
+    }
+
+    /// The last word on a ceremony.
+    pub(crate) fn answer(self, result: Result<Answer, Failure>) {
+        let _ = self.0.send(result.unwrap_or_else(Answer::Failed));
     }
 
     pub(crate) fn end(self, result: Result<Serving, Failure>) {
@@ -127,9 +138,16 @@ mod tests {
     use wire::token::Token;
     use zeroize::Zeroizing;
 
-    fn push(config: &str) -> Box<Push> {
+    fn push(config: &str) -> Work {
         let config = Zeroizing::new(config.to_owned());
-        Box::new(Push { token: Token::new(&[1; 32]), config, credentials: None })
+        Work::Push(Box::new(Push { token: Token::new(&[1; 32]), config, credentials: None }))
+    }
+
+    fn config(job: Option<Job>) -> String {
+        match job.map(|job| job.work) {
+            Some(Work::Push(push)) => push.config.to_string(),
+            _ => panic!("a push was to be there"),
+        }
     }
 
     const SHORT: Duration = Duration::from_millis(20);
@@ -140,13 +158,13 @@ mod tests {
         let desk = Arc::new(Desk::default());
         assert!(desk.put(Job::new(push("one")).0, SHORT).is_ok());
         assert!(desk.put(Job::new(push("two")).0, SHORT).is_err(), "one waits already");
-        assert_eq!(desk.take().unwrap().push.config.as_str(), "one");
+        assert_eq!(config(desk.take()), "one");
         assert!(desk.put(Job::new(push("two")).0, SHORT).is_err(), "one is worked on");
         let waiting = {
             let desk = Arc::clone(&desk);
             thread::spawn(move || desk.put(Job::new(push("three")).0, LONG).is_ok())
         };
-        assert_eq!(desk.take().unwrap().push.config.as_str(), "three");
+        assert_eq!(config(desk.take()), "three");
         assert!(waiting.join().unwrap());
     }
 

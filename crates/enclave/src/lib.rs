@@ -10,6 +10,7 @@
 
 mod attestation;
 mod board;
+pub mod ceremony;
 mod control;
 mod counts;
 mod desk;

@@ -127,8 +127,10 @@ impl Plan {
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
+    /// It signs votes.
     Consensus,
+    /// It answers a node's challenge in a SecretConnection.
     Identity,
 }
 
@@ -142,10 +144,17 @@ impl Role {
     }
 
     /// For encryption contexts: what `{role}` in a policy stands for.
-    pub(crate) const fn of_context(self) -> &'static str {
+    #[must_use]
+    pub const fn of_context(self) -> &'static str {
         match self {
             Self::Consensus => "consensus",
             Self::Identity => "identity",
         }
+    }
+
+    /// The role of that name, see [`Role::of_context`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Consensus, Self::Identity].into_iter().find(|role| role.of_context() == name)
     }
 }

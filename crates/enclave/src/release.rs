@@ -5,6 +5,7 @@ use crate::nsm::Nsm;
 use crate::plan::KmsKey;
 use crate::policy::MeasuredEndpoint;
 use crate::trouble::kms_code;
+use crate::unseal::envelope::Envelope;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use wire::control::Credentials;
@@ -55,18 +56,29 @@ impl AwsKms {
     }
 
     fn client(&self, region: &Region, proxy_port: u32) -> Result<kms::Client, Withheld> {
-        let endpoint = match &self.endpoint {
-            None => kms::Endpoint::aws(region, proxy_port),
-            Some(measured) => kms::Endpoint::measured(&measured.host, proxy_port, &measured.roots)
-                .map_err(|error| Withheld { code: "policy", reason: error.to_string() })?,
-        };
-        let (parent, desk) = (self.parent.clone(), Arc::clone(&self.desk));
-        let dial = move |limit| {
-            let stream = parent.connect(proxy_port, limit)?;
-            desk.waits_for(&stream).map(|()| stream)
-        };
-        Ok(kms::Client::new(endpoint, Box::new(dial)))
+        client(self.endpoint.as_ref(), &self.parent, &self.desk, region, proxy_port)
     }
+}
+
+/// A client of AWS KMS in a region, or of the one that the measured policy names, through the parent's proxy at that port.
+pub(crate) fn client(
+    endpoint: Option<&MeasuredEndpoint>,
+    parent: &Parent,
+    desk: &Arc<Desk>,
+    region: &Region,
+    proxy_port: u32,
+) -> Result<kms::Client, Withheld> {
+    let endpoint = match endpoint {
+        None => kms::Endpoint::aws(region, proxy_port),
+        Some(measured) => kms::Endpoint::measured(&measured.host, proxy_port, &measured.roots)
+            .map_err(|error| Withheld { code: "policy", reason: error.to_string() })?,
+    };
+    let (parent, desk) = (parent.clone(), Arc::clone(desk));
+    let dial = move |limit| {
+        let stream = parent.connect(proxy_port, limit)?;
+        desk.waits_for(&stream).map(|()| stream)
+    };
+    Ok(kms::Client::new(endpoint, Box::new(dial)))
 }
 
 impl Kms for AwsKms {
@@ -89,9 +101,10 @@ impl Kms for AwsKms {
             .map_err(|error| Withheld { code: "kms-region", reason: format!("aws_region: {error}") })?;
         self.prepare();
         let recipient = self.recipient.as_ref().ok_or_else(|| withheld(&KmsError::NoRecipient))?;
+        let envelope = Envelope::parse(&key.ciphertext);
         let request = kms::DecryptRequest {
             region,
-            ciphertext: &key.ciphertext,
+            ciphertext: envelope.map_or(&key.ciphertext[..], |envelope| envelope.data_key),
             key_arn: key.key_arn.as_deref(),
             encryption_context: &key.encryption_context,
         };
@@ -99,7 +112,13 @@ impl Kms for AwsKms {
         let client = self.client(region, proxy_port)?;
         let released = client.decrypt(&*self.nsm, recipient, &credentials, &request, SystemTime::now());
         self.desk.waits_no_more();
-        released.map_err(|error| withheld(&error))
+        let released = released.map_err(|error| withheld(&error))?;
+        match envelope {
+            None => Ok(released),
+            Some(envelope) => envelope
+                .open(&released, &key.encryption_context)
+                .map_err(|error| Withheld { code: "kms-ciphertext", reason: error.to_string() }),
+        }
     }
 
     fn finish(&mut self) {
@@ -112,7 +131,7 @@ fn withheld(error: &KmsError) -> Withheld {
 }
 
 /// For one call; zeroized after it.
-fn copied(credentials: &Credentials) -> kms::Credentials {
+pub(crate) fn copied(credentials: &Credentials) -> kms::Credentials {
     kms::Credentials {
         access_key_id: credentials.access_key_id.to_string(),
         secret_access_key: credentials.secret_access_key.to_string(),

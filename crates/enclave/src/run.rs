@@ -1,8 +1,9 @@
 //! The enclave's way, from its first step to its last.
 use crate::attestation::Attestation;
 use crate::board::Board;
+use crate::ceremony::{Ceremonies, Room};
 use crate::control::{self, RulingToken, Shared};
-use crate::desk::{Desk, Job, Pusher};
+use crate::desk::{Desk, Job, Pusher, Work};
 use crate::init::Booted;
 use crate::log_ring::LogRing;
 use crate::nsm::Nsm;
@@ -43,6 +44,8 @@ pub struct Options {
     pub more_metrics: fn() -> String,
     /// What ends it.
     pub ending: Ending,
+    /// What a ceremony image does; a signer's has none.
+    pub ceremonies: Option<Box<dyn Ceremonies>>,
     /// How the machine was made ready, where this is the image's first program.
     pub booted: Option<Booted>,
 }
@@ -95,9 +98,19 @@ pub fn run_with(
     kms: impl FnOnce(Option<crate::policy::MeasuredEndpoint>) -> Box<dyn Kms>,
     records: impl FnOnce(Life) -> Box<dyn Records>,
 ) -> Result<(), Broken> {
-    let Options { parent, control_port, policy, verbose, build, log, more_metrics, ending: Ending(desk), booted } =
-        options;
-    let board = Arc::new(Board::new(build, log, more_metrics));
+    let Options {
+        parent,
+        control_port,
+        policy,
+        verbose,
+        build,
+        log,
+        more_metrics,
+        ending: Ending(desk),
+        ceremonies,
+        booted,
+    } = options;
+    let board = Arc::new(Board::new(build, ceremonies.is_some(), log, more_metrics));
     // Before anything that the parent sends.
     let checked = self_check::check(&**nsm, policy.as_deref(), booted.as_ref(), &board);
     let pinned = checked.as_ref().ok().and_then(|checked| checked.policy.as_ref()?.token_sha256);
@@ -114,6 +127,13 @@ pub fn run_with(
     let _control = control.map_err(|error| no_control(control_port, &error))?;
     let checked = checked.map_err(|failure| broken(failure, &board, &desk))?;
     let debug = checked.measured.debug;
+    if let Some(ceremonies) = ceremonies {
+        let room = Room::new(Arc::clone(nsm), (parent, Arc::clone(&desk)), checked.policy, debug, build);
+        let room = room.map_err(|failure| broken(failure, &board, &desk))?;
+        info!("self-checks passed, control port {control_port}: a ceremony image, which makes keys and signs nothing");
+        hold_ceremonies(&*ceremonies, &room, &board);
+        return Ok(());
+    }
     info!(debug, policy = checked.policy.is_some(); "self-checks passed, control port {control_port}");
     let kms = kms(checked.policy.as_ref().and_then(|policy| policy.kms.endpoint.clone()));
     let mut enclave = Enclave {
@@ -137,14 +157,47 @@ pub fn run_with(
         credentials: None,
     };
     while let Some(job) = enclave.wait() {
-        let (push, pusher) = job.open();
-        let result = enclave.take(*push, &pusher);
-        enclave.tell(result, pusher);
+        let (work, pusher) = job.open();
+        match work {
+            Work::Push(push) => {
+                let result = enclave.take(*push, &pusher);
+                enclave.tell(result, pusher);
+            }
+            // The control port has refused it already.
+            Work::Ceremony(_) => pusher.answer(Err(failure(enclave.rest(), "not-a-ceremony", "a signer's image", ""))),
+        }
     }
     info!("stopping, votes in progress are answered first");
     enclave.end();
     info!("stopped");
     Ok(())
+}
+
+/// One after the other, until the end. A push has nothing to do here.
+fn hold_ceremonies(ceremonies: &dyn Ceremonies, room: &Room, board: &Board) {
+    board.enter(Phase::Waiting);
+    while let Some(job) = room.desk.take() {
+        let (work, pusher) = job.open();
+        let result = match work {
+            Work::Ceremony(ceremony) => {
+                let progress = |detail: String| {
+                    info!("ceremony: {detail}");
+                    pusher.progress(Phase::Releasing, detail);
+                };
+                ceremonies.perform(room, *ceremony, &progress)
+            }
+            Work::Push(_) => {
+                let reason = "this is a ceremony image, which makes keys and signs nothing";
+                Err(failure(Phase::Waiting, "a-ceremony", reason, "start the signer's image, and push to that"))
+            }
+        };
+        match &result {
+            Ok(_) => info!("ceremony: done"),
+            Err(failure) => error!(code = failure.code.as_str(); "ceremony: {}", whole(failure)),
+        }
+        pusher.answer(result);
+    }
+    info!("stopped");
 }
 
 impl Enclave {

@@ -2,6 +2,8 @@
 //!
 //! The form is told by its length, which is beyond doubt where looks are not: 32 or 64 bytes are raw, 44 or 88
 //! characters base64, and a `priv_validator_key.json` is longer. Each may have a newline at its end.
+pub mod envelope;
+
 use signer::keys::{Algorithm, ConsensusKey, IdentityKey, KeyFormat, Problem, PublicKey};
 use std::fmt;
 

@@ -1,6 +1,8 @@
 //! An ordinary process that plays an enclave: `tmkms nitro start` around a simulated security module.
 use crate::nsm::{Measurements, SimulatedNsm, TestRoot};
+use ceremony::Workshop;
 use clap::Args;
+use enclave::ceremony::Ceremonies;
 use enclave::nsm::Nsm;
 use std::fs;
 use std::path::PathBuf;
@@ -30,17 +32,32 @@ impl Start {
     /// # Errors
     /// As `tmkms nitro start`; the module's folder cannot be used.
     pub fn run(self) -> Result<(), Failure> {
-        let nsm = self.module();
-        self.start.run_with(|| nsm.map(|nsm| Box::new(nsm) as Box<dyn Nsm>))
+        self.run_as(None)
+    }
+
+    /// The same as a ceremony image, which measures as another one.
+    ///
+    /// # Errors
+    /// As [`Start::run`].
+    pub fn run_ceremony(self) -> Result<(), Failure> {
+        self.run_as(Some(Box::new(Workshop)))
+    }
+
+    fn run_as(self, ceremonies: Option<Box<dyn Ceremonies>>) -> Result<(), Failure> {
+        let nsm = self.module(ceremonies.is_some());
+        self.start.run_with(ceremonies, || nsm.map(|nsm| Box::new(nsm) as Box<dyn Nsm>))
     }
 
     /// PCR0 is measured over what an image would hold: this program and its policy.
-    fn module(&self) -> Result<SimulatedNsm, Failure> {
+    fn module(&self, is_ceremony: bool) -> Result<SimulatedNsm, Failure> {
         let own = std::env::current_exe().map_err(|error| fail("this program", &error))?;
         let named = self.start.policy().into_iter().chain(self.measure.as_deref());
         let mut files = Vec::new();
         for path in std::iter::once(own.as_path()).chain(named) {
             files.push(fs::read(path).map_err(|error| fail(&path.display().to_string(), &error))?);
+        }
+        if is_ceremony {
+            files.push(b"a ceremony's".to_vec());
         }
         let measurements = Measurements::of_files(files.iter().map(Vec::as_slice));
         let measurements = if self.debug_mode { measurements.in_debug_mode() } else { measurements };

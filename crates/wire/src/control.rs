@@ -3,7 +3,10 @@
 //! A request frame is a kind (u8), a [`Proof`] over the kind and the body for the enclave's nonce, and the body.
 //! An answer frame is a kind (u8) and JSON. A push is answered by every phase until the signer serves
 //! or has failed; logs, if they are followed, until either side hangs up.
+mod ceremony;
 mod encoding;
+
+pub use ceremony::{Ceremony, KeyOrder, MAX_SEALED_BYTES, Made, Task};
 
 use crate::token::{Proof, Token};
 use serde::{Deserialize, Serialize};
@@ -56,6 +59,8 @@ pub enum Request {
         /// [`MIN_NONCE_BYTES`] to [`MAX_NONCE_BYTES`] bytes of the asker's choice.
         nonce: Vec<u8>,
     },
+    /// Of a ceremony image: to make or take in a key. Needs no proof: who brings the credentials may.
+    Ceremony(Box<Ceremony>),
 }
 
 /// The shortest nonce of an attestation, in bytes: a shorter one may have been foreseen.
@@ -85,6 +90,8 @@ pub enum Answer {
     Metrics(Box<MetricsPage>),
     /// What the enclave says of itself, and the document that binds it.
     Attested(Box<Attested>),
+    /// A key, encrypted.
+    Made(Box<Made>),
 }
 
 /// Where the enclave is on its way.
@@ -204,6 +211,9 @@ pub struct Status {
     pub chains: Vec<ChainStatus>,
     /// Log lines that were lost because nobody read them.
     pub log_lines_dropped: u64,
+    /// Whether this is a ceremony image: it makes keys, and signs nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ceremony: bool,
     /// The machine that the enclave is; none before it was looked at, and of older enclaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineStatus>,

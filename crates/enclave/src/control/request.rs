@@ -1,7 +1,7 @@
 //! One connection: hello, a request, its answers.
 use super::places::Place;
 use super::{MAX_ATTESTERS, MAX_FOLLOWERS, MAX_PUSHERS, MAX_READERS, Share, Shared};
-use crate::desk::Job;
+use crate::desk::{Job, Work};
 use crate::trouble::failure;
 use crate::way::wrong_token;
 use signer::connection::{Deadline, Socket, Timeouts};
@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
-use wire::control::{Answer, LogLine, Phase, Progress, Push, Received, Request};
+use wire::control::{Answer, Ceremony, LogLine, Phase, Progress, Push, Received, Request};
 use wire::endpoint::Stream;
 use wire::frame::{self, MAX_PUSH_BYTES};
 use wire::hello::{self, Channel, Side};
@@ -71,6 +71,7 @@ pub(super) fn serve(stream: Arc<Stream>, place: &Place, shared: &Arc<Shared>) ->
     let Received { request, proof, proven } = received;
     match request {
         Request::Status => caller.answer(&Answer::Status(Box::new(shared.board.status()))),
+        Request::Ceremony(ceremony) => take_ceremony(ceremony, &mut caller, place, shared),
         Request::Attest { nonce } => attest(&nonce, &mut caller, shared),
         Request::Metrics => caller.answer(&Answer::Metrics(Box::new(shared.board.page()))),
         Request::Push(push) => {
@@ -122,7 +123,29 @@ fn take_push(push: Box<Push>, caller: &mut Caller, place: &Place, shared: &Arc<S
     };
     place.is_proven();
     shared.token.saw(&push.token);
-    let (job, answers) = Job::new(push);
+    put(Work::Push(push), caller, shared)
+}
+
+/// The same for a ceremony, which only a ceremony image takes. Nobody has to prove anything: the credentials are what may.
+fn take_ceremony(ceremony: Box<Ceremony>, caller: &mut Caller, place: &Place, shared: &Arc<Shared>) -> io::Result<()> {
+    if let Some(failure) = shared.board.broken() {
+        return caller.answer(&Answer::Failed(failure));
+    }
+    if !shared.board.is_ceremony {
+        let reason = "this is a signer's image, which makes and takes in no keys";
+        let remedy = "start the ceremony image (cargo xtask image --ceremony), and give its CID";
+        return caller.answer(&Answer::Failed(failure(shared.board.phase(), "not-a-ceremony", reason, remedy)));
+    }
+    let Some(_share) = Share::take(shared, |shared| &shared.pushers, MAX_PUSHERS) else {
+        return busy(caller, shared);
+    };
+    place.is_proven();
+    put(Work::Ceremony(ceremony), caller, shared)
+}
+
+/// Puts work down, waits for it to be done, and tells what it says.
+fn put(work: Work, caller: &mut Caller, shared: &Arc<Shared>) -> io::Result<()> {
+    let (job, answers) = Job::new(work);
     if let Err(job) = shared.desk.put(job, Duration::ZERO) {
         let phase = shared.board.phase();
         let detail = "another push is being worked on; this one waits for it".to_owned();

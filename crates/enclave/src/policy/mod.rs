@@ -5,6 +5,7 @@
 //! both values.
 mod bind;
 mod choices;
+mod order;
 mod read;
 
 pub use bind::Violation;

@@ -292,6 +292,7 @@ impl World {
         });
         let options = Options {
             booted: None,
+            ceremonies: None,
             parent: Parent::Unix { base: folder.0.join("vm") },
             control_port: 5050,
             policy,

@@ -14,11 +14,16 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     Start(Start),
+    /// Run the ceremony image's work in a process that plays an enclave
+    Ceremony(Start),
 }
 
 fn main() -> ExitCode {
-    let Command::Start(start) = Program::parse().command;
-    let code = match start.run() {
+    let ended = match Program::parse().command {
+        Command::Start(start) => start.run(),
+        Command::Ceremony(start) => start.run_ceremony(),
+    };
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tmkms::terminal::report(&failure);

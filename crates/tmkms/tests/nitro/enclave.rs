@@ -190,6 +190,7 @@ pub fn status(phase: Phase) -> Status {
         credentials: None,
         chains: Vec::new(),
         log_lines_dropped: 0,
+        ceremony: false,
         machine: None,
     }
 }

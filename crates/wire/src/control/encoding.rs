@@ -1,10 +1,8 @@
 //! The control channel's messages as bytes. Requests with secrets are binary, so that no general encoder handles a secret
 //! and every buffer of it is zeroized; the others, and the answers, are JSON.
-use super::{
-    Answer, Attested, Credentials, Failure, LogLine, MAX_CONFIG_BYTES, MAX_CREDENTIAL_BYTES, MAX_NONCE_BYTES,
-    MIN_NONCE_BYTES, Malformed, MetricsPage,
-};
-use super::{Progress, Push, REQUEST_DOMAIN, Received, Request, Serving, Status};
+use super::{Answer, Attested, Ceremony, Credentials, Failure, LogLine, Made, Malformed, MetricsPage};
+use super::{MAX_CONFIG_BYTES, MAX_CREDENTIAL_BYTES, MAX_NONCE_BYTES, MAX_SEALED_BYTES, MIN_NONCE_BYTES};
+use super::{Progress, Push, REQUEST_DOMAIN, Received, Request, Serving, Status, Task};
 use crate::bytes::{Input, Missing, put_string};
 use crate::frame::{MAX_PUSH_BYTES, MAX_REQUEST_BYTES};
 use crate::token::{Proof, Token};
@@ -17,6 +15,7 @@ const STATUS_REQUEST: u8 = 2;
 const LOGS: u8 = 3;
 const METRICS_REQUEST: u8 = 4;
 const ATTEST: u8 = 5;
+const CEREMONY: u8 = 6;
 
 /// A proof's length in bytes.
 const PROOF_BYTES: usize = size_of::<Proof>();
@@ -60,6 +59,10 @@ impl Request {
                 proven.push(ATTEST);
                 proven.extend_from_slice(nonce);
             }
+            Self::Ceremony(ceremony) => {
+                proven.push(CEREMONY);
+                put_ceremony(&mut proven, ceremony);
+            }
         }
         let proof = token.map_or([0; PROOF_BYTES], |token| token.prove(REQUEST_DOMAIN, enclave_nonce, &proven));
         let mut frame = Zeroizing::new(Vec::with_capacity(PROOF_BYTES + proven.len()));
@@ -74,16 +77,17 @@ impl Request {
         let push = match self {
             Self::Push(push) => push,
             Self::Attest { nonce } => return nonce.len(),
+            Self::Ceremony(ceremony) => {
+                let task = serde_json::to_vec(&ceremony.task).map_or(0, |json| json.len());
+                return 64
+                    + task
+                    + ceremony.nonce.len()
+                    + ceremony.sealed.len()
+                    + credentials_bytes(ceremony.credentials.as_ref());
+            }
             _ => return 64,
         };
-        let credentials = push.credentials.as_ref().map_or(0, |credentials| {
-            let session = credentials.session_token.as_ref().map_or(0, |token| token.len());
-            64 + credentials.access_key_id.len()
-                + credentials.secret_access_key.len()
-                + session
-                + credentials.source.len()
-        });
-        64 + push.config.len() + credentials
+        64 + push.config.len() + credentials_bytes(push.credentials.as_ref())
     }
 
     /// From a frame.
@@ -93,7 +97,7 @@ impl Request {
     pub fn decode(frame: &[u8]) -> Result<Received, Malformed> {
         let mut input = Input::new(frame);
         let kind = input.u8("the request's kind")?;
-        let most = if kind == PUSH { MAX_PUSH_BYTES } else { MAX_REQUEST_BYTES };
+        let most = if matches!(kind, PUSH | CEREMONY) { MAX_PUSH_BYTES } else { MAX_REQUEST_BYTES };
         if frame.len() > most {
             let text = format!("a request of {} bytes: expected at most {most} for its kind", frame.len());
             return Err(Malformed(text));
@@ -109,6 +113,7 @@ impl Request {
             }
             METRICS_REQUEST => empty(Self::Metrics, body)?,
             ATTEST => Self::Attest { nonce: nonce(body)? },
+            CEREMONY => Self::Ceremony(Box::new(ceremony(body)?)),
             other => return Err(Malformed(format!("no request has the kind {other}"))),
         };
         let mut proven = Zeroizing::new(Vec::with_capacity(1 + body.len()));
@@ -131,10 +136,42 @@ fn nonce(body: &[u8]) -> Result<Vec<u8>, Malformed> {
     Err(Malformed(format!("the nonce: expected {MIN_NONCE_BYTES} to {MAX_NONCE_BYTES} bytes, got {got}")))
 }
 
+fn credentials_bytes(credentials: Option<&Credentials>) -> usize {
+    credentials.map_or(0, |credentials| {
+        let session = credentials.session_token.as_ref().map_or(0, |token| token.len());
+        64 + credentials.access_key_id.len() + credentials.secret_access_key.len() + session + credentials.source.len()
+    })
+}
+
+fn put_ceremony(out: &mut Vec<u8>, ceremony: &Ceremony) {
+    let task = serde_json::to_vec(&ceremony.task).unwrap_or_default();
+    put_string(out, &task);
+    put_string(out, &ceremony.nonce);
+    put_string(out, &ceremony.sealed);
+    put_credentials(out, ceremony.credentials.as_ref());
+}
+
+fn ceremony(body: &[u8]) -> Result<Ceremony, Malformed> {
+    let mut input = Input::new(body);
+    let task = json::<Task>(input.string(MAX_REQUEST_BYTES, "the task")?, "the task")?;
+    let nonce = nonce(input.string(MAX_NONCE_BYTES, "the nonce")?)?;
+    let sealed = input.string(MAX_SEALED_BYTES, "the sealed key")?.to_vec();
+    let credentials = match input.flag("whether there are credentials")? {
+        false => None,
+        true => Some(credentials(&mut input)?),
+    };
+    input.end()?;
+    Ok(Ceremony { task, nonce, sealed, credentials })
+}
+
 fn put_push(out: &mut Vec<u8>, push: &Push) {
     out.extend_from_slice(push.token.expose());
     put_string(out, push.config.as_bytes());
-    let Some(credentials) = &push.credentials else { return out.push(0) };
+    put_credentials(out, push.credentials.as_ref());
+}
+
+fn put_credentials(out: &mut Vec<u8>, credentials: Option<&Credentials>) {
+    let Some(credentials) = credentials else { return out.push(0) };
     out.push(1);
     put_string(out, credentials.access_key_id.as_bytes());
     put_string(out, credentials.secret_access_key.as_bytes());
@@ -196,6 +233,7 @@ const LOG: u8 = 5;
 const LOG_END: u8 = 6;
 const METRICS: u8 = 7;
 const ATTESTED: u8 = 8;
+const MADE: u8 = 9;
 
 /// The body of [`Answer::LogEnd`].
 #[derive(Serialize, Deserialize)]
@@ -216,6 +254,7 @@ impl Answer {
             Self::LogEnd { dropped } => framed(LOG_END, &LogEnd { dropped: *dropped }),
             Self::Metrics(page) => framed(METRICS, &**page),
             Self::Attested(attested) => framed(ATTESTED, &**attested),
+            Self::Made(made) => framed(MADE, &**made),
         }
     }
 
@@ -236,6 +275,7 @@ impl Answer {
             LOG_END => json::<LogEnd>(body, "a log's end").map(|LogEnd { dropped }| Self::LogEnd { dropped }),
             METRICS => json::<MetricsPage>(body, "a metrics page").map(|page| Self::Metrics(Box::new(page))),
             ATTESTED => json::<Attested>(body, "an attestation").map(|attested| Self::Attested(Box::new(attested))),
+            MADE => json::<Made>(body, "a key that was made").map(|made| Self::Made(Box::new(made))),
             other => Err(Malformed(format!("no answer has the kind {other}"))),
         }
     }

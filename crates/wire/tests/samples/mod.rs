@@ -3,8 +3,8 @@
 use guard::{ChainId, Height, Identity, Position, Record, Statement, Trouble};
 use std::collections::BTreeMap;
 use wire::control::{
-    Answer, Attested, ChainStatus, Choice, ChosenBy, ConnectionStatus, Credentials, CredentialsStatus, Failure,
-    LogLine, MetricsPage, Phase, Progress, Push, Request, Serving, Status,
+    Answer, Attested, Ceremony, ChainStatus, Choice, ChosenBy, ConnectionStatus, Credentials, CredentialsStatus,
+    Failure, KeyOrder, LogLine, Made, MetricsPage, Phase, Progress, Push, Request, Serving, Status, Task,
 };
 use wire::state;
 use wire::token::Token;
@@ -97,6 +97,23 @@ pub fn push(session: bool) -> Push {
     Push { token: token(), config: secret("[[chain]]\nid = \"test-1\"\n"), credentials: Some(credentials) }
 }
 
+fn ceremony() -> Ceremony {
+    let key = KeyOrder {
+        chain_id: "test-1".to_owned(),
+        purpose: "consensus".to_owned(),
+        algorithm: "ed25519".to_owned(),
+        key_arn: "arn:aws:kms:eu-west-1:111122223333:key/419bf6c0-cea2-4590-9b70-fe9baaee4beb".to_owned(),
+        method: "kms-encrypt".to_owned(),
+        kms_proxy_port: 8000,
+    };
+    let Push { credentials, .. } = push(true);
+    Ceremony { task: Task::Import { key }, nonce: b"a nonce of a test".to_vec(), sealed: vec![0x5e; 80], credentials }
+}
+
+fn offer() -> Ceremony {
+    Ceremony { task: Task::Offer, nonce: b"a nonce of a test".to_vec(), sealed: Vec::new(), credentials: None }
+}
+
 pub fn control_requests() -> Vec<(&'static str, Request)> {
     let bare = Push { credentials: None, ..push(false) };
     vec![
@@ -106,6 +123,8 @@ pub fn control_requests() -> Vec<(&'static str, Request)> {
         ("control-request-status", Request::Status),
         ("control-request-logs", Request::Logs { from: 17, follow: true }),
         ("control-request-metrics", Request::Metrics),
+        ("control-request-ceremony", Request::Ceremony(Box::new(ceremony()))),
+        ("control-request-ceremony-offer", Request::Ceremony(Box::new(offer()))),
         ("control-request-attest", Request::Attest { nonce: b"a nonce of a test".to_vec() }),
     ]
 }
@@ -142,6 +161,7 @@ pub fn status() -> Status {
         pcrs: BTreeMap::from([(0, "aa".repeat(48)), (15, "bb".repeat(48))]),
         debug: false,
         has_policy: true,
+        ceremony: false,
         choices: vec![
             Choice { what: "region".to_owned(), value: "eu-central-1".to_owned(), by: ChosenBy::Parent },
             Choice { what: "chains".to_owned(), value: "test-1".to_owned(), by: ChosenBy::Image },
@@ -187,6 +207,11 @@ pub fn control_answers() -> Vec<(&'static str, Answer)> {
         health: "healthy\n".to_owned(),
         status: "{}".to_owned(),
     };
+    let made = Made {
+        ciphertext: "AQID".to_owned(),
+        statement: "{\"kind\":\"tmkms key ceremony v1\"}".to_owned(),
+        document: "hEShATgi".to_owned(),
+    };
     let attested = Attested {
         statement: "{\"kind\":\"tmkms signer attestation v1\"}".to_owned(),
         document: "hEShATgi".to_owned(),
@@ -199,6 +224,7 @@ pub fn control_answers() -> Vec<(&'static str, Answer)> {
         ("control-answer-log", Answer::Log(LogLine { number: 1, text: "a line".to_owned() })),
         ("control-answer-log-end", Answer::LogEnd { dropped: 5 }),
         ("control-answer-metrics", Answer::Metrics(Box::new(page))),
+        ("control-answer-made", Answer::Made(Box::new(made))),
         ("control-answer-attested", Answer::Attested(Box::new(attested))),
     ]);
     answers

@@ -3,6 +3,7 @@ use crate::config::{self, Config, Identity, Key, LogSettings, State};
 use crate::failure::{Exit, Failure};
 use crate::logging;
 use clap::Args;
+use enclave::ceremony::Ceremonies;
 use enclave::init::{self, Booted};
 use enclave::log_ring::LogRing;
 use enclave::nsm::{Absent, Device, Nsm};
@@ -56,7 +57,7 @@ const UNHEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 impl Start {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        self.run_with(|| match Device::open() {
+        self.run_with(own_ceremonies(), || match Device::open() {
             Ok(device) => Ok(Box::new(device) as Box<dyn Nsm>),
             Err(error) => Err(Failure::new(Exit::Runtime, error.to_string(), "")),
         })
@@ -73,7 +74,7 @@ impl Start {
             policy: Some(init::POLICY.into()),
             parent: options.parent,
         };
-        start.run_in(Some(booted), || match Device::open() {
+        start.run_in(Some(booted), own_ceremonies(), || match Device::open() {
             Ok(device) => Ok(Box::new(device) as Box<dyn Nsm>),
             // Told where the parent can read it: nobody sees the console.
             Err(error) => Ok(Box::new(Absent::new(&error)) as Box<dyn Nsm>),
@@ -86,17 +87,22 @@ impl Start {
         self.policy.as_deref()
     }
 
-    /// The same with another security module: for a process that plays an enclave in development.
+    /// The same with another security module, and as a ceremony image or not: for a process that plays an enclave in development.
     ///
     /// # Errors
     /// The enclave is broken, or the process gets no thread or signals.
-    pub fn run_with(self, nsm: impl FnOnce() -> Result<Box<dyn Nsm>, Failure>) -> Result<(), Failure> {
-        self.run_in(None, nsm)
+    pub fn run_with(
+        self,
+        ceremonies: Option<Box<dyn Ceremonies>>,
+        nsm: impl FnOnce() -> Result<Box<dyn Nsm>, Failure>,
+    ) -> Result<(), Failure> {
+        self.run_in(None, ceremonies, nsm)
     }
 
     fn run_in(
         self,
         booted: Option<Booted>,
+        ceremonies: Option<Box<dyn Ceremonies>>,
         nsm: impl FnOnce() -> Result<Box<dyn Nsm>, Failure>,
     ) -> Result<(), Failure> {
         let weaknesses = signer::process::harden();
@@ -120,11 +126,20 @@ impl Start {
             log,
             more_metrics: logging::metrics,
             ending,
+            ceremonies,
             booted,
         };
         enclave::run(options, nsm()?, Box::new(parse))
             .map_err(|broken| Failure::new(Exit::Runtime, broken.to_string(), broken.0.remedy))
     }
+}
+
+/// What this build does besides signing: only the ceremony image's build has anything.
+fn own_ceremonies() -> Option<Box<dyn Ceremonies>> {
+    #[cfg(feature = "nitro-ceremony")]
+    return Some(Box::new(ceremony::Workshop));
+    #[cfg(not(feature = "nitro-ceremony"))]
+    None
 }
 
 /// The image's first program, from the kernel's hands to the end of the enclave.
