@@ -14,6 +14,8 @@ mod keys;
 mod listener;
 pub mod logging;
 #[cfg(feature = "host")]
+mod measurements;
+#[cfg(feature = "host")]
 pub mod networks;
 #[cfg(feature = "host")]
 mod permissions;

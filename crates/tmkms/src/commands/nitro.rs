@@ -8,6 +8,8 @@ mod metrics;
 #[cfg(feature = "host")]
 mod persist;
 #[cfg(feature = "host")]
+mod policy;
+#[cfg(feature = "host")]
 mod proxy;
 #[cfg(feature = "host")]
 mod push_config;
@@ -18,13 +20,17 @@ mod status;
 #[cfg(feature = "host")]
 mod watch;
 
+#[cfg(feature = "host")]
+pub(crate) use asking::{plain, plain_json};
+
 use crate::failure::Failure;
 use clap::Subcommand;
 use std::io::Write;
 
 const ABOUT: &str = "\
 The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
-signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares.";
+signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares. \
+policy writes the policy of the KMS key, which releases the validator's key to the image alone.";
 
 /// Sign inside a Nitro enclave
 #[derive(Debug, Subcommand)]
@@ -44,6 +50,8 @@ pub(crate) enum Nitro {
     Persist(persist::Persist),
     #[cfg(feature = "host")]
     Proxy(proxy::Proxy),
+    #[cfg(feature = "host")]
+    Policy(policy::Policy),
 }
 
 impl Nitro {
@@ -64,6 +72,8 @@ impl Nitro {
             Self::Persist(command) => command.run(),
             #[cfg(feature = "host")]
             Self::Proxy(command) => command.run(),
+            #[cfg(feature = "host")]
+            Self::Policy(command) => command.run(out),
         }
     }
 }

@@ -99,7 +99,7 @@ pub(super) const fn phase(phase: Phase) -> &'static str {
 }
 
 /// A text of the enclave on a terminal, in one line: what would act there does nothing.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if acts(c) { '\u{fffd}' } else { c }).collect()
 }
 
@@ -109,7 +109,7 @@ pub(super) fn plain_lines(text: &str) -> String {
 }
 
 /// The same for JSON, which says the same with escapes.
-pub(super) fn plain_json(text: &str) -> String {
+pub(crate) fn plain_json(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if c != '\n' && acts(c) {
