@@ -1,7 +1,7 @@
 //! What `tmkms nitro policy` writes, attacked: each statement stops what succeeds without it, and allows what fails without it.
 mod bench;
 
-use bench::{Bench, DENIED, Deed, Document, IAM_ADMIN, Kind, allow, deed, recipient};
+use bench::{Bench, DENIED, Deed, Document, IAM_ADMIN, Kind, deed, everything_to, recipient};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -19,10 +19,9 @@ const DEBUG_MODE: Document = Some((0, 0));
 
 /// What somebody added to the key's policy: more than is good, to the account (so that IAM decides) and to the signer's and the ceremony's role.
 fn with_over_grants(mut policy: Value) -> Value {
+    let everybody = ["root", "role/validator", "role/ceremony"].map(|name| format!("arn:aws:iam::111122223333:{name}"));
     let list = policy["Statement"].as_array_mut().unwrap();
-    list.push(allow(json!({ "AWS": "arn:aws:iam::111122223333:root" }), json!("kms:*")));
-    let roles = ["validator", "ceremony"].map(|role| format!("arn:aws:iam::111122223333:role/{role}"));
-    list.push(allow(json!({ "AWS": roles }), json!("kms:*")));
+    list.push(everything_to(&everybody.each_ref().map(String::as_str)));
     policy
 }
 
@@ -194,7 +193,7 @@ fn an_administrator_can_still_let_himself_decrypt_by_changing_the_policy() {
     let policy = bench.policy(Kind::Plain);
     assert!(bench.attempt(&policy, &deed(ADMIN, "Decrypt", None)).unwrap_err().contains(DENIED));
     assert_eq!(bench.attempt(&policy, &deed(ADMIN, "PutKeyPolicy", None)), Ok(()));
-    let mine = json!({ "Statement": allow(json!({ "AWS": ADMIN }), json!("kms:*")) });
+    let mine = json!({ "Statement": everything_to(&[ADMIN]) });
     assert_eq!(bench.attempt(&mine, &deed(ADMIN, "Decrypt", None)), Ok(()));
     assert!(bench.command("--explain").contains("who can change a policy can let himself decrypt"));
 }

@@ -120,7 +120,7 @@ impl Bench {
             "Decrypt" => request["CiphertextBlob"] = b64(&blob),
             "Encrypt" => request["Plaintext"] = b64(b"a key of my own"),
             "PutKeyPolicy" => {
-                let mine = allow(json!({ "AWS": deed.who }), json!("kms:*"));
+                let mine = everything_to(&[deed.who]);
                 request["Policy"] = json!({ "Statement": mine }).to_string().into();
             }
             _ if deed.operation.starts_with("GenerateDataKey") => request["KeySpec"] = "AES_256".into(),
@@ -217,8 +217,9 @@ fn b64(bytes: &[u8]) -> Value {
     Base64::encode_string(bytes).into()
 }
 
-pub fn allow(principal: Value, action: Value) -> Value {
-    json!({ "Effect": "Allow", "Principal": principal, "Action": action, "Resource": "*" })
+/// A statement that allows them all of KMS.
+pub fn everything_to(arns: &[&str]) -> Value {
+    json!({ "Effect": "Allow", "Principal": { "AWS": arns }, "Action": "kms:*", "Resource": "*" })
 }
 
 /// The parameter of a request, from an enclave of these registers.

@@ -1,5 +1,6 @@
 //! The statements of a validator's key policy, each with what it is for. A Deny beats every Allow and every grant, so the Denies are
 //! what counts; negated conditions hold as well where there is no attestation, and with several values only where none fits.
+use super::principal::Principal;
 use super::statement::{Effect, Statement, Who, one_or_list};
 use super::wanted::{Ceremony, Wanted};
 use crate::measurements::Register;
@@ -46,12 +47,14 @@ fn names<T: ToString>(names: &[T]) -> String {
 }
 
 fn administration(wanted: &Wanted) -> Statement {
+    let ceremony = wanted.ceremony.as_ref().map(|ceremony| &ceremony.role);
+    let decrypting: Vec<&Principal> = wanted.roles.iter().chain(ceremony).collect();
     let explanation = format!(
         "{} may read and change this policy, list grants, and encrypt under this KMS key; not decrypt. But who can change a policy can let \
          himself decrypt: this is the way that remains. Give it a second factor and no other use, and have CloudTrail raise an alarm at \
          every PutKeyPolicy, at CreateGrant, and at a Decrypt by anybody but {}.",
         names(&wanted.admins),
-        names(&wanted.roles)
+        names(&decrypting)
     );
     Statement {
         sid: "Administration",
