@@ -1,5 +1,6 @@
 //! The enclave's own KMS client against the development KMS, with documents of the simulated security module.
 #![allow(clippy::unwrap_used)]
+use clap::Parser as _;
 use enclave::kms::{Client, Credentials, DecryptRequest, Dial, Endpoint, KmsError, Limits, Recipient, Region};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -159,6 +160,41 @@ fn another_image_debug_mode_and_another_context_are_refused() {
     assert!(matches!(error, KmsError::AccessDenied(_)), "{error}");
     let error = bench.release(&module, &[("chain_id", "test-1"), ("purpose", "identity")]).err().unwrap();
     assert!(matches!(error, KmsError::InvalidCiphertext), "{error}");
+}
+
+/// What `tmkms nitro policy` writes for the images with these bytes as PCR0, one while there is one, two during an upgrade.
+fn written_policy(bench: &Bench, images: &[u8]) -> String {
+    let mut line = format!("tmkms nitro policy --role {ROLE} --admin arn:aws:iam::111122223333:role/break-glass");
+    for image in images {
+        let file = bench.dir.join(format!("{image}.json"));
+        let measurements = json!({ "Measurements": { "PCR0": format!("{image:02X}").repeat(48) } });
+        std::fs::write(&file, measurements.to_string()).unwrap();
+        line.push_str(&format!(" --measurements {}", file.display()));
+    }
+    let mut out = Vec::new();
+    tmkms::Cli::parse_from(line.split_whitespace()).run(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_written_policy_lets_both_images_in_during_an_upgrade_and_afterwards_the_new_one_alone() {
+    let bench = Bench::start("upgrade");
+    let (old, new, other, debug) = (bench.module(0xab), bench.module(0xcd), bench.module(0xac), bench.module(0));
+    let (old, new, others) = (&old, &new, [&other, &debug]);
+    let steps: [(&[u8], &[&SimulatedNsm], &[&SimulatedNsm]); 3] =
+        [(&[0xab], &[old], &[new]), (&[0xab, 0xcd], &[old, new], &[]), (&[0xcd], &[new], &[old])];
+    for (images, allowed, refused) in steps {
+        bench.server.put_policy(&bench.arn, &written_policy(&bench, images)).unwrap();
+        for module in allowed {
+            assert_eq!(bench.release(module, &CONTEXT).unwrap().as_slice(), PLAINTEXT, "{images:?}");
+        }
+        for module in refused.iter().chain(&others) {
+            let error = bench.refused(module);
+            assert!(matches!(error, KmsError::AccessDenied(_)), "{images:?}: {error}");
+            let last = bench.server.requests().pop().unwrap();
+            assert!(last.message.contains("with an explicit deny in a resource-based policy"), "{}", last.message);
+        }
+    }
 }
 
 #[test]

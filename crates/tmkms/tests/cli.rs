@@ -157,6 +157,11 @@ fn an_enclaves_configuration_is_checked_and_other_commands_name_the_one_to_use()
 }
 
 #[test]
+fn a_key_policy_is_written_explained_and_compared() {
+    session("nitro-policy");
+}
+
+#[test]
 fn a_wildcard_stands_for_anything_and_nothing_else_does() {
     assert!(matches("a[..]c[..]", "abbc") && matches("[..]", "") && matches("ab", "ab"));
     assert!(!matches("a[..]d", "abc") && !matches("ab", "abc") && !lines_match("a", "a\nb"));

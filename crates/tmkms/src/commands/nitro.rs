@@ -10,6 +10,8 @@ mod metrics;
 #[cfg(feature = "host")]
 mod persist;
 #[cfg(feature = "host")]
+mod policy;
+#[cfg(feature = "host")]
 mod proxy;
 #[cfg(feature = "host")]
 mod push_config;
@@ -23,7 +25,7 @@ mod verify;
 mod watch;
 
 #[cfg(feature = "host")]
-pub(crate) use asking::plain;
+pub(crate) use asking::{plain, plain_json};
 
 use crate::failure::Failure;
 use clap::Subcommand;
@@ -32,7 +34,7 @@ use std::io::Write;
 const ABOUT: &str = "\
 The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
 signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares. \
-attest has it prove which keys it holds, and verify checks that, anywhere.";
+attest has it prove which keys it holds, and verify checks that, anywhere; policy writes the policy of the KMS key, which releases the validator's key to the image alone.";
 
 /// Sign inside a Nitro enclave
 #[derive(Debug, Subcommand)]
@@ -56,6 +58,8 @@ pub(crate) enum Nitro {
     Attest(attest::Attest),
     #[cfg(feature = "host")]
     Verify(Box<verify::Verify>),
+    #[cfg(feature = "host")]
+    Policy(policy::Policy),
 }
 
 impl Nitro {
@@ -80,6 +84,8 @@ impl Nitro {
             Self::Attest(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Verify(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Policy(command) => command.run(out),
         }
     }
 }

@@ -2,6 +2,8 @@
 mod answer;
 mod call;
 mod crypto;
+#[cfg(test)]
+mod key_policy_tests;
 mod keys;
 #[cfg(test)]
 mod tests;

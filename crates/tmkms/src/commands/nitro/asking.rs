@@ -109,7 +109,7 @@ pub(super) fn plain_lines(text: &str) -> String {
 }
 
 /// The same for JSON, which says the same with escapes.
-pub(super) fn plain_json(text: &str) -> String {
+pub(crate) fn plain_json(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if c != '\n' && acts(c) {
