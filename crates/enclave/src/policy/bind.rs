@@ -120,7 +120,7 @@ impl Policy {
     }
 }
 
-fn public_key(text: &str, algorithm: Algorithm) -> Option<PublicKey> {
+pub(crate) fn public_key(text: &str, algorithm: Algorithm) -> Option<PublicKey> {
     let bytes = Base64::decode_vec(text).ok()?;
     match algorithm {
         Algorithm::Ed25519 => bytes.try_into().ok().map(PublicKey::Ed25519),

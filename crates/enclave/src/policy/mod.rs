@@ -9,6 +9,7 @@ mod order;
 mod read;
 
 pub use bind::Violation;
+pub(crate) use bind::public_key;
 pub(crate) use choices::choices;
 pub use read::{MAX_POLICY_BYTES, PolicyError};
 

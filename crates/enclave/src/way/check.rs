@@ -43,6 +43,7 @@ impl Enclave {
         self.check_plan(&plan)?;
         self.check_debug(&plan)?;
         self.check_policy(&mut plan)?;
+        super::context::bind(&mut plan)?;
         let choices = choices(self.policy.as_ref(), &plan);
         Ok(Pushing::Other(Box::new(Checked { pushed, plan, choices })))
     }

@@ -1,6 +1,7 @@
 //! The steps of a push, each of which takes what the one before it made: nothing is applied before everything is ready.
 mod apply;
 mod check;
+mod context;
 mod recover;
 mod release;
 pub(crate) mod self_check;
