@@ -1,10 +1,12 @@
 //! The signer in an enclave, and everything around it as an operator would have it: `nitro persist`, a `nitro proxy` for each node and one for
 //! KMS, a KMS that checks attestations. The enclave is a process (`sim-enclave`) or, emulated, the image in QEMU's nitro-enclave machine.
 //! Where a real one has vsock, there are Unix sockets in Firecracker's convention.
+mod ceremony;
 mod config;
 mod emulated;
 mod policy;
 
+pub use ceremony::{ADMIN, CEREMONY_ROLE, Ceremony};
 pub use emulated::{Built, Layout, Machine};
 pub use policy::key_policy;
 
@@ -51,6 +53,8 @@ pub enum Plaintext {
     Base64,
     /// A node's `priv_validator_key.json`.
     Json(PathBuf),
+    /// Nobody has it: a ceremony made it, and wrote these lines for `tmkms.toml`.
+    Nobodys(Sealed, String),
 }
 
 /// A chain whose validator's key lives in the enclave.
@@ -87,12 +91,13 @@ struct Made {
     chain: EnclaveChain,
     arn: String,
     ciphertext: String,
+    context: BTreeMap<String, String>,
     /// The SecretConnection's identity, released by KMS, too.
     identity: String,
 }
 
 /// A key as it stands in the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
     /// The KMS key.
     pub arn: String,
@@ -184,19 +189,25 @@ impl Enclave {
     /// # Errors
     /// When a command fails.
     pub fn add_chain(&mut self, chain: EnclaveChain) -> Result<()> {
-        let arn = self.kms().create_key(&open_policy())?;
-        let plaintext = match &chain.key {
-            Plaintext::Json(path) => fs::read(path)?,
-            Plaintext::Base64 => self.keygen(&format!("secrets/{}.key", chain.id))?,
+        let arn = match &chain.key {
+            Plaintext::Nobodys(sealed, _) => sealed.arn.clone(),
+            _ => self.kms().create_key(&open_policy())?,
         };
         let identity = self.keygen(&format!("secrets/{}-identity.key", chain.id))?;
         let seal = |plaintext: &[u8], purpose: &str| -> Result<String> {
             let context = [("chain", chain.id.as_str()), ("purpose", purpose)];
             Ok(base64(&self.kms().encrypt(&arn, plaintext, &context)?))
         };
-        let (ciphertext, identity) = (seal(&plaintext, "consensus")?, seal(&identity, "identity")?);
+        let context = [("chain", chain.id.as_str()), ("purpose", "consensus")];
+        let context = context.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let (ciphertext, context) = match &chain.key {
+            Plaintext::Json(path) => (seal(&fs::read(path)?, "consensus")?, context),
+            Plaintext::Base64 => (seal(&self.keygen(&format!("secrets/{}.key", chain.id))?, "consensus")?, context),
+            Plaintext::Nobodys(sealed, _) => (base64(&sealed.ciphertext), sealed.context.clone()),
+        };
+        let identity = seal(&identity, "identity")?;
         self.init_state(&chain.id)?;
-        self.made.push(Made { chain, arn, ciphertext, identity });
+        self.made.push(Made { chain, arn, ciphertext, context, identity });
         Ok(())
     }
 
@@ -238,10 +249,8 @@ impl Enclave {
     /// # Errors
     /// When there is no such chain.
     pub fn sealed_key(&self, chain: usize) -> Result<Sealed> {
-        let Made { chain, arn, ciphertext, .. } = self.made.get(chain).context("no such chain")?;
-        let context = [("chain", chain.id.as_str()), ("purpose", "consensus")];
-        let context = context.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(Sealed { arn: arn.clone(), ciphertext: unbase64(ciphertext)?, context })
+        let Made { arn, ciphertext, context, .. } = self.made.get(chain).context("no such chain")?;
+        Ok(Sealed { arn: arn.clone(), ciphertext: unbase64(ciphertext)?, context: context.clone() })
     }
 
     /// The public key of a chain whose key was made here, as `harness testnet --pubkey` takes it: `ed25519:BASE64`.
@@ -562,9 +571,19 @@ impl Enclave {
     }
 
     fn new_enclave(&self, name: &str, parent: &str, asked_at: &str) -> Result<(Process, Value)> {
+        self.new_process("start", "policy.toml", (name, parent, asked_at))
+    }
+
+    /// An enclave as a process: as which, under which policy, and how it is reached.
+    fn new_process(
+        &self,
+        what: &str,
+        policy: &str,
+        (name, parent, asked_at): (&str, &str, &str),
+    ) -> Result<(Process, Value)> {
         let mut command = Command::new(crate::signer::built("sim-enclave")?);
         command.current_dir(&self.folder).env("NO_COLOR", "1");
-        command.args(["start", "-v", "--policy", "policy.toml", "--nsm-dir", "nsm", "--parent", parent]);
+        command.args([what, "-v", "--policy", policy, "--nsm-dir", "nsm", "--parent", parent]);
         let mut enclave = Process::spawn(&self.sandbox, &format!("{}-{name}", self.name), command)?;
         let status = until("the enclave's status", Duration::from_secs(15), || {
             enclave.check()?;

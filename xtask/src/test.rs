@@ -124,8 +124,8 @@ pub fn run(args: &Args) -> Result<()> {
 /// The test programs of crate e2e that boot something.
 const BOOTING: [&str; 6] = ["emulator", "emulated", "docker", "power_cuts", "vsock", "units"];
 /// The others.
-const RUNNING: [&str; 8] =
-    ["conflicts", "extensions", "faults", "harness", "lines", "malformed", "many_chains", "nitro"];
+const RUNNING: [&str; 9] =
+    ["ceremony", "conflicts", "extensions", "faults", "harness", "lines", "malformed", "many_chains", "nitro"];
 
 /// What is built once and kept, and what is built from this source for the tests that boot something.
 fn prepare() -> Result<()> {

@@ -4,6 +4,8 @@ mod asking;
 #[cfg(feature = "host")]
 mod attest;
 #[cfg(feature = "host")]
+mod keygen;
+#[cfg(feature = "host")]
 mod logs;
 #[cfg(feature = "host")]
 mod metrics;
@@ -34,7 +36,7 @@ use std::io::Write;
 const ABOUT: &str = "\
 The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
 signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares. \
-attest has it prove which keys it holds, and verify checks that, anywhere; policy writes the policy of the KMS key, which releases the validator's key to the image alone.";
+keygen has a ceremony enclave make a key; attest has an enclave prove which keys it holds, and verify checks that, anywhere; policy writes the policy of the KMS key, which releases the validator's key to the image alone.";
 
 /// Sign inside a Nitro enclave
 #[derive(Debug, Subcommand)]
@@ -54,6 +56,8 @@ pub(crate) enum Nitro {
     Persist(persist::Persist),
     #[cfg(feature = "host")]
     Proxy(proxy::Proxy),
+    #[cfg(feature = "host")]
+    Keygen(keygen::Keygen),
     #[cfg(feature = "host")]
     Attest(attest::Attest),
     #[cfg(feature = "host")]
@@ -80,6 +84,8 @@ impl Nitro {
             Self::Persist(command) => command.run(),
             #[cfg(feature = "host")]
             Self::Proxy(command) => command.run(),
+            #[cfg(feature = "host")]
+            Self::Keygen(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Attest(command) => command.run(out),
             #[cfg(feature = "host")]

@@ -37,13 +37,9 @@ pub struct Attest {
 
 impl Attest {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        let nonce = match &self.nonce {
-            Some(text) => text.clone(),
-            None => random_nonce()?,
-        };
-        check(&nonce)?;
+        let nonce = chosen_or_random(self.nonce.as_deref())?;
         let evidence = match self.enclave.ask(&Request::Attest { nonce: nonce.clone().into_bytes() }, None)? {
-            Answer::Attested(attested) => read(&attested, &nonce)?,
+            Answer::Attested(attested) => read_or_refuse(&attested, &nonce)?,
             Answer::Failed(failure) => return Err(asking::failed(&failure)),
             _ => return Err(asking::unexpected()),
         };
@@ -83,25 +79,33 @@ fn random_nonce() -> Result<String, Failure> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The enclave's answer, if it is what it should be: nobody shall hand on a file that cannot be verified.
-fn read(attested: &Attested, nonce: &str) -> Result<Evidence, Failure> {
-    let wrong = |what: &str| {
+/// A nonce that fits, or a random one.
+pub(super) fn chosen_or_random(nonce: Option<&str>) -> Result<String, Failure> {
+    let Some(chosen) = nonce else { return random_nonce() };
+    check(chosen).map(|()| chosen.to_owned())
+}
+
+fn read_or_refuse(attested: &Attested, nonce: &str) -> Result<Evidence, Failure> {
+    read(&attested.statement, &attested.document, nonce).map_err(|what| {
         let help = "compare `tmkms version` here and in the enclave (`tmkms nitro status`)";
         Failure::new(Exit::Runtime, format!("the enclave's attestation cannot be used: {what}"), help)
-    };
-    let document = Base64::decode_vec(&attested.document).map_err(|_| wrong("its document is not base64"))?;
-    let statement: Statement = serde_json::from_str(&attested.statement).map_err(|error| {
-        wrong(&format!("its statement is not one of this version: {}", asking::plain(&error.to_string())))
-    })?;
-    if statement.text() != attested.statement {
-        return Err(wrong("its statement is written in another way than this version writes it"));
+    })
+}
+
+/// A statement and its document (in base64), if they are what they should be: nobody shall hand on what cannot be verified.
+pub(super) fn read(statement: &str, document: &str, nonce: &str) -> Result<Evidence, String> {
+    let document = Base64::decode_vec(document).map_err(|_| "its document is not base64".to_owned())?;
+    let read: Statement = serde_json::from_str(statement)
+        .map_err(|error| format!("its statement is not one of this version: {}", asking::plain(&error.to_string())))?;
+    if read.text() != statement {
+        return Err("its statement is written in another way than this version writes it".to_owned());
     }
     let holds = |bytes: &[u8]| document.windows(bytes.len()).any(|window| window == bytes);
-    if !holds(&statement.user_data()) {
-        return Err(wrong("its document does not hold the statement's hash"));
+    if !holds(&read.user_data()) {
+        return Err("its document does not hold the statement's hash".to_owned());
     }
     if !holds(nonce.as_bytes()) {
-        return Err(wrong("its document does not hold the nonce"));
+        return Err("its document does not hold the nonce".to_owned());
     }
-    Ok(Evidence { statement, document })
+    Ok(Evidence { statement: read, document })
 }

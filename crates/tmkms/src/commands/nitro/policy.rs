@@ -36,6 +36,9 @@ printed. An administrator can still let himself decrypt, by changing the policy:
 Exits as diff does: with 0 if the policy was written, or is the one of --present; with 1 if that one differs; with 2 if something is \
 wrong with the command line or a file. Nothing is asked of AWS.
 
+A key ceremony comes first, and the image that signs names the key that was made: so first a policy of the ceremony alone, then one of
+the signer's image, in which the ceremony's no longer stands.
+
 Examples:
   tmkms nitro policy --measurements m.json --role ARN --admin ARN --out key-policy.json --explain
   aws kms put-key-policy --key-id KEY-ARN --policy-name default --policy file://key-policy.json
@@ -46,11 +49,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Policy {
-    /// What the image's build printed as its measurements; once more for the time of an upgrade
-    #[arg(long, value_name = "FILE", required = true)]
+    /// What the image's build printed as its measurements; once more for the time of an upgrade; none before a ceremony
+    #[arg(long, value_name = "FILE", required_unless_present = "ceremony_measurements", requires = "role")]
     measurements: Vec<PathBuf>,
     /// Who may have the key released to the image: the role of the parent instance
-    #[arg(long, value_name = "ARN", required = true)]
+    #[arg(long, value_name = "ARN", required_unless_present = "ceremony_measurements", requires = "measurements")]
     role: Vec<Principal>,
     /// Who may change the policy, and cannot decrypt
     #[arg(long, value_name = "ARN", required = true)]

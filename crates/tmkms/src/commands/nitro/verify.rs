@@ -62,6 +62,9 @@ pub struct Verify {
     /// The measurements of the ceremony's image
     #[arg(long, value_name = "FILE", requires = "ceremony")]
     ceremony_measurements: Option<PathBuf>,
+    /// Of a ceremony's evidence: the ciphertext (base64) that it must be of
+    #[arg(long, value_name = "FILE")]
+    ciphertext: Option<PathBuf>,
     /// Believe this root certificate (PEM) instead of AWS's: of a simulated module, for tests
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
@@ -89,7 +92,7 @@ impl Verify {
         if let Some(nonce) = &self.nonce {
             attest::check(nonce)?;
         }
-        let trust = self.trust()?;
+        let trust = Trust::of(self.root.as_deref())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let expected = self.expected(now_ms)?;
@@ -97,6 +100,9 @@ impl Verify {
         let ceremony = self.ceremony(&trust, &checked.statement)?;
         if let Some(ceremony) = &ceremony {
             checked.problems.extend(ceremony.problems.iter().map(|problem| format!("the ceremony: {problem}")));
+        }
+        if let Some(path) = &self.ciphertext {
+            checked.problems.extend(other_ciphertext(path, &checked.statement)?);
         }
         let page =
             words::Page { trust: &trust, expected: &expected, checked: &checked, ceremony: ceremony.as_ref(), now_ms };
@@ -107,18 +113,6 @@ impl Verify {
         }
         out.flush()?;
         refuse(&checked.problems)
-    }
-
-    fn trust(&self) -> Result<Trust, Failure> {
-        let Some(path) = &self.root else { return Ok(Trust { roots: Roots::aws(), other: None }) };
-        let wrong = |what: String| {
-            let help = "give a file that begins with -----BEGIN CERTIFICATE-----; for AWS's root, leave --root out";
-            Failure::new(Exit::Usage, format!("--root {}: {what}", path.display()), help)
-        };
-        let bytes = read_bytes(path, 64 << 10).map_err(|error| wrong(error.to_string()))?;
-        let roots = Roots::of(&der(&bytes).ok_or_else(|| wrong("expected one certificate in PEM".to_owned()))?);
-        let other = (roots != Roots::aws()).then(|| path.clone());
-        Ok(Trust { roots, other })
     }
 
     fn expected(&self, now_ms: u64) -> Result<Expected, Failure> {
@@ -169,13 +163,56 @@ impl Verify {
     }
 }
 
+/// Checks evidence that was just made: for `keygen`.
+pub(super) struct Checker {
+    trust: Trust,
+    expected: Expected,
+}
+
+impl Checker {
+    pub(super) fn new(measurements: &Path, root: Option<&Path>) -> Result<Self, Failure> {
+        let expected = Expected { pcrs: Measurements::read(measurements)?.pcrs, ..Expected::default() };
+        Ok(Self { trust: Trust::of(root)?, expected })
+    }
+
+    /// Fails unless all of it is proven.
+    pub(super) fn check(&self, evidence: &Evidence, nonce: &str) -> Result<(), Failure> {
+        let expected = Expected { nonce: Some(nonce.as_bytes().to_vec()), ..self.expected.clone() };
+        let checked = check_evidence(evidence.clone(), Path::new("what the enclave gave"), &self.trust, &expected)?;
+        refuse(&checked.problems)
+    }
+}
+
+/// What is wrong if a file does not hold the ciphertext of which the statement is.
+fn other_ciphertext(path: &Path, statement: &Statement) -> Result<Option<String>, Failure> {
+    use base64ct::{Base64, Encoding};
+    use sha2::{Digest, Sha256};
+    let Statement::Ceremony(made) = statement else {
+        return Ok(Some("--ciphertext is for a ceremony's evidence, and this is a signer's".to_owned()));
+    };
+    let unusable = |what: String| Failure::new(Exit::Usage, format!("--ciphertext {}: {what}", path.display()), "");
+    let bytes = read_bytes(path, 64 << 10).map_err(|error| unusable(error.to_string()))?;
+    let text: String = String::from_utf8_lossy(&bytes).split_ascii_whitespace().collect();
+    let bytes = Base64::decode_vec(&text).map_err(|_| unusable("expected base64".to_owned()))?;
+    let got: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = &made.ciphertext_sha256;
+    Ok((got != *expected).then(|| format!("the ciphertext's SHA-256: expected {}, got {got}", plain(expected))))
+}
+
 /// Reads, verifies and judges.
 fn check(path: &Path, trust: &Trust, expected: &Expected) -> Result<Checked, Failure> {
     let unusable = |what: &str, help: &str| Failure::new(Exit::Runtime, format!("{}: {what}", path.display()), help);
     let help = "ask for the file that `tmkms nitro attest --out FILE` wrote, unchanged";
     let bytes = read_bytes(path, MAX_EVIDENCE_BYTES as u64).map_err(|error| unusable(&error.to_string(), help))?;
-    let Evidence { statement, document } =
+    let evidence =
         Evidence::parse(&bytes).map_err(|error| unusable(&format!("no evidence: {}", plain(&error.0)), help))?;
+    check_evidence(evidence, path, trust, expected)
+}
+
+fn check_evidence(evidence: Evidence, path: &Path, trust: &Trust, expected: &Expected) -> Result<Checked, Failure> {
+    let unusable = |what: &str, help: &str| Failure::new(Exit::Runtime, format!("{}: {what}", path.display()), help);
+    let help = "ask for the file that `tmkms nitro attest --out FILE` or the ceremony wrote, unchanged";
+    let Evidence { statement, document } = evidence;
     let document = Document::parse(&document).map_err(|error| unusable(&plain(&error.to_string()), help))?;
     let verified = document.verify(&trust.roots, document.made_at()).map_err(|error| {
         let reason = plain(&error.to_string());
@@ -206,6 +243,19 @@ fn refuse(problems: &[String]) -> Result<(), Failure> {
 }
 
 impl Trust {
+    /// AWS's root, or that of a file.
+    fn of(root: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = root else { return Ok(Self { roots: Roots::aws(), other: None }) };
+        let wrong = |what: String| {
+            let help = "give a file that begins with -----BEGIN CERTIFICATE-----; for AWS's root, leave --root out";
+            Failure::new(Exit::Usage, format!("--root {}: {what}", path.display()), help)
+        };
+        let bytes = read_bytes(path, 64 << 10).map_err(|error| wrong(error.to_string()))?;
+        let roots = Roots::of(&der(&bytes).ok_or_else(|| wrong("expected one certificate in PEM".to_owned()))?);
+        let other = (roots != Roots::aws()).then(|| path.to_owned());
+        Ok(Self { roots, other })
+    }
+
     fn fingerprint(&self) -> Fingerprint {
         self.roots.pinned()
     }

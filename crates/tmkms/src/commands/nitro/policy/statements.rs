@@ -11,7 +11,10 @@ const INSTANCE: &str = "kms:RecipientAttestation:PCR4";
 
 /// All of them, in the order in which they are written.
 pub(super) fn of(wanted: &Wanted) -> Vec<Statement> {
-    let mut statements = vec![administration(wanted), release(wanted)];
+    let mut statements = vec![administration(wanted)];
+    if !wanted.images.is_empty() {
+        statements.push(release(wanted));
+    }
     if let Some(ceremony) = &wanted.ceremony {
         statements.extend([ceremony_encrypts(wanted, ceremony), ceremony_in_its_image(ceremony)]);
     }
@@ -256,6 +259,15 @@ mod tests {
         let allowed: Vec<&str> = allowed.flat_map(|statement| statement.actions.iter().copied()).collect();
         assert_eq!(allowed.iter().filter(|action| **action == "kms:Decrypt").count(), 1, "{allowed:?}");
         assert!(!allowed.iter().any(|action| action.contains("DataKey") || action.contains('*')), "{allowed:?}");
+    }
+
+    #[test]
+    fn before_the_ceremony_there_is_no_signer_to_release_to() {
+        let alone = Wanted { images: Vec::new(), roles: Vec::new(), instance: None, ..full() };
+        let statements = of(&alone);
+        assert!(statements.iter().all(|statement| statement.sid != "ReleaseToTheImage"));
+        let condition = find(&statements, "ToNothingElse").condition.unwrap();
+        assert_eq!(condition["StringNotEqualsIgnoreCase"], json!({ IMAGE: "ce".repeat(48) }));
     }
 
     #[test]

@@ -1,0 +1,249 @@
+//! A key that nobody has seen: made in a ceremony enclave, released to the signer's image alone, signing a real chain, proven to anyone.
+use anyhow::{Context, Result, ensure};
+use e2e::enclave::{CEREMONY_ROLE, Ceremony, Enclave, EnclaveChain, Plaintext, said};
+use e2e::{Chain, ChainSpec, EnclaveRig, Line, Sandbox, Transport};
+use sim::kms::Fault;
+use std::fs;
+
+const CHAIN: &str = "ceremony-chain";
+const ROLE: &str = "arn:aws:iam::111122223333:role/validator";
+
+/// What the ceremony's role needs of IAM, as `nitro policy --explain` says it.
+const RANDOM: &str =
+    r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:GenerateRandom", "Resource": "*"}]}"#;
+
+fn root() -> String {
+    format!("nsm/{}", sim::nsm::ROOT_CERTIFICATE_FILE)
+}
+
+/// An enclave's arrangement without chains, and a ceremony whose KMS key allows it to work.
+fn with_ceremony(name: &str, body: impl FnOnce(&Sandbox, Enclave, Ceremony) -> Result<()>) -> Result<()> {
+    Sandbox::run(name, |sandbox| {
+        let enclave = Enclave::prepare(sandbox, "tmkms", Vec::new())?;
+        let ceremony = enclave.start_ceremony("")?;
+        let role = ["--ceremony-measurements", "ceremony.json", "--ceremony-role", CEREMONY_ROLE];
+        enclave.put_policy_of(&ceremony.arn, &role)?;
+        enclave.kms().set_iam(CEREMONY_ROLE, RANDOM)?;
+        body(sandbox, enclave, ceremony)
+    })
+}
+
+/// `nitro keygen` into a folder, checked at once.
+fn keygen(enclave: &Enclave, ceremony: &Ceremony, folder: &str, more: &[&str]) -> Result<String> {
+    let options =
+        ["--chain-id", CHAIN, "--key", &ceremony.arn, "--out", folder, "--measurements", "ceremony.json", "--root"];
+    let root = root();
+    let output = enclave.keygen_in(ceremony, &[&options[..], &[root.as_str()], more].concat())?;
+    ensure!(output.status.success(), "keygen failed: {}", said(&output));
+    Ok(said(&output))
+}
+
+/// Why a ceremony of these options makes nothing.
+fn refused(enclave: &Enclave, ceremony: &Ceremony, options: &[&str]) -> Result<String> {
+    let output = enclave.keygen_in(ceremony, options)?;
+    let text = said(&output);
+    ensure!(!output.status.success(), "{options:?} made a key: {text}");
+    ensure!(!enclave.folder().join("refused").exists(), "{options:?} left a folder: {text}");
+    let parts = fs::read_dir(enclave.folder())?.filter_map(Result::ok).map(|entry| entry.file_name());
+    let parts: Vec<_> = parts.filter(|name| name.to_string_lossy().contains(".parts-")).collect();
+    ensure!(parts.is_empty(), "{options:?} left {parts:?}");
+    Ok(text)
+}
+
+#[test]
+fn a_key_from_a_ceremony_signs_a_chain_and_the_evidence_of_both_proves_it() -> Result<()> {
+    with_ceremony("ceremony", |sandbox, enclave, ceremony| {
+        let made = keygen(&enclave, &ceremony, "made", &["--nonce", "two people watched"])?;
+        ensure!(made.contains("checked: the document is genuine"), "{made}");
+        let verify = |enclave: &Enclave, more: &[&str]| {
+            let root = root();
+            // Lines are wrapped for people.
+            let shown = enclave.command(&[&["nitro", "verify"], more, &["--root", &root]].concat())?;
+            Ok::<_, anyhow::Error>(shown.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let of_ceremony = ["made/attestation.json", "--measurements", "ceremony.json", "--nonce", "two people watched"];
+        let shown = verify(&enclave, &[&of_ceremony[..], &["--ciphertext", "made/ciphertext.b64"]].concat())?;
+        ensure!(shown.contains("was generated inside it"), "{shown}");
+
+        // The parent exchanges the ciphertext, or the public key, after the ceremony: whoever verifies notices.
+        keygen(&enclave, &ceremony, "other", &[])?;
+        let swapped = verify(&enclave, &[&of_ceremony[..], &["--ciphertext", "other/ciphertext.b64"]].concat());
+        ensure!(format!("{swapped:?}").contains("NOT PROVEN: the ciphertext's SHA-256"), "{swapped:?}");
+        let text = fs::read_to_string(enclave.folder().join("made/attestation.json"))?;
+        let (_, public) = enclave.sealed_by_ceremony("made")?;
+        let (_, other) = enclave.sealed_by_ceremony("other")?;
+        let key = |public: &str| public.split_once(':').map(|(_, key)| key.to_owned()).context("no key");
+        fs::write(enclave.folder().join("swapped.json"), text.replace(&key(&public)?, &key(&other)?))?;
+        let swapped = verify(&enclave, &["swapped.json", "--measurements", "ceremony.json"]);
+        ensure!(format!("{swapped:?}").contains("does not bind this statement"), "{swapped:?}");
+
+        drop(ceremony);
+        let mut rig = serve(sandbox, enclave, "made", "ed25519")?;
+        let height = rig.grow(10)?;
+        let signed = rig.chain.signed_heights(2, height - 1)?.len();
+        ensure!(signed > 5, "only {signed} of {height} commits bear the signature");
+
+        // A delegator asks: which key, in which image, made where?
+        let id = rig.enclave.cid();
+        rig.enclave.command(&["nitro", "attest", "-i", &id, "--nonce", "a delegator's nonce", "--out", "now.json"])?;
+        let evidence = ["now.json", "--measurements", "signer.json", "--nonce", "a delegator's nonce", "--pub-key"];
+        let beside = ["--ceremony", "made/attestation.json", "--ceremony-measurements", "ceremony.json"];
+        let shown = verify(&rig.enclave, &[&evidence[..], &[&key(&public)?], &beside].concat())?;
+        ensure!(
+            shown.contains("It held the consensus key of ceremony-chain") && shown.contains("was generated inside it"),
+            "{shown}"
+        );
+        e2e::say(&format!("height {height}, {signed} commits signed with a key that nobody has seen"));
+        rig.expect_clean()
+    })
+}
+
+/// The ceremony is over; the signer's image names its key, the KMS key's policy that image alone, and a chain of that validator begins.
+fn serve(sandbox: &Sandbox, mut enclave: Enclave, folder: &str, key_type: &'static str) -> Result<EnclaveRig> {
+    let (sealed, public) = enclave.sealed_by_ceremony(folder)?;
+    let spec = ChainSpec::new(Line::V038, Transport::Unix);
+    let spec = ChainSpec { public_key: Some(public), id: CHAIN.to_owned(), key_type, ..spec };
+    let chain = Chain::prepare(sandbox, "chain", spec)?;
+    let arn = sealed.arn.clone();
+    let entry = EnclaveChain::new(CHAIN, chain.signer_addr());
+    let lines = fs::read_to_string(enclave.folder().join(folder).join("tmkms-lines.toml"))?;
+    enclave.add_chain(EnclaveChain { key: Plaintext::Nobodys(sealed, lines), ..entry })?;
+    enclave.write_config()?;
+    enclave.policy = fs::read_to_string(enclave.folder().join(folder).join("policy-lines.toml"))?;
+    enclave.start_parent()?;
+    enclave.start_enclave()?;
+    enclave.measure(&enclave.status()?, "signer.json")?;
+    enclave.put_policy_of(&arn, &["--measurements", "signer.json", "--role", ROLE])?;
+    enclave.push()?;
+    let mut rig = EnclaveRig { chain, enclave };
+    rig.chain.start()?;
+    Ok(rig)
+}
+
+#[test]
+fn a_key_in_an_envelope_is_opened_by_the_signer_and_signs() -> Result<()> {
+    with_ceremony("ceremony-envelope", |sandbox, enclave, ceremony| {
+        keygen(&enclave, &ceremony, "made", &["--method", "data-key", "--algorithm", "secp256k1"])?;
+        drop(ceremony);
+        let mut rig = serve(sandbox, enclave, "made", "secp256k1")?;
+        let height = rig.grow(8)?;
+        let signed = rig.chain.signed_heights(2, height - 1)?.len();
+        ensure!(signed > 3, "only {signed} of {height} commits bear the signature");
+        rig.expect_clean()
+    })
+}
+
+#[test]
+fn both_methods_both_algorithms_and_both_purposes_make_keys_that_open() -> Result<()> {
+    with_ceremony("ceremony-kinds", |_, enclave, ceremony| {
+        let kinds = [
+            ("kind-a", &["--method", "data-key"][..]),
+            ("kind-b", &["--algorithm", "secp256k1"]),
+            ("kind-c", &["--algorithm", "secp256k1", "--method", "data-key"]),
+            ("kind-d", &["--purpose", "identity"]),
+            ("kind-e", &["--purpose", "identity", "--method", "data-key"]),
+        ];
+        let mut publics = Vec::new();
+        for (folder, options) in kinds {
+            keygen(&enclave, &ceremony, folder, options)?;
+            let (sealed, public) = enclave.sealed_by_ceremony(folder)?;
+            let is_envelope = sealed.ciphertext.starts_with(b"tmkms-e1");
+            ensure!(is_envelope == options.contains(&"data-key"), "{folder}: {} bytes", sealed.ciphertext.len());
+            let purpose = if options.contains(&"identity") { "identity" } else { "consensus" };
+            ensure!(sealed.context.get("purpose").map(String::as_str) == Some(purpose), "{:?}", sealed.context);
+            publics.push(public);
+        }
+        publics.sort();
+        publics.dedup();
+        ensure!(publics.len() == kinds.len(), "a key was made twice: {publics:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_with_the_reason_and_leaves_nothing() -> Result<()> {
+    with_ceremony("ceremony-refused", |_, enclave, ceremony| {
+        let arn = ceremony.arn.clone();
+        let other = arn.replace("111122223333", "999922223333");
+        let region = arn.replace("eu-central-1", "eu-west-1");
+        let table: [(&[&str], &[&str]); 8] = [
+            (&["--chain-id", CHAIN, "--key", &other], &["[kms] key_arns: expected arn:aws:kms", "999922223333"]),
+            (&["--chain-id", CHAIN, "--key", &region], &["[kms] key_arns"]),
+            (&["--chain-id", CHAIN, "--key", "alias/validator"], &["key"]),
+            (&["--chain-id", "", "--key", &arn], &["chain id"]),
+            (
+                &["--chain-id", CHAIN, "--key", &arn, "--algorithm", "rsa"],
+                &["expected ed25519 or secp256k1, got \"rsa\""],
+            ),
+            (
+                &["--chain-id", CHAIN, "--key", &arn, "--algorithm", "secp256k1", "--purpose", "identity"],
+                &["expected ed25519 for an identity"],
+            ),
+            (&["--chain-id", CHAIN, "--key", &arn, "--nonce", "short"], &["--nonce: expected 8 to 256 bytes, got 5"]),
+            (&["--chain-id", CHAIN, "--key", &arn, "--kms-proxy-port", "801"], &["no route to KMS", "801"]),
+        ];
+        for (options, words) in table {
+            let text = refused(&enclave, &ceremony, &[options, &["--out", "refused"]].concat())?;
+            for word in words {
+                ensure!(text.contains(word), "{options:?}: {word:?} is not in: {text}");
+            }
+        }
+        fs::create_dir(enclave.folder().join("there"))?;
+        let options = ["--chain-id", CHAIN, "--key", &arn, "--out", "there"];
+        let text = refused(&enclave, &ceremony, &options)?;
+        ensure!(text.contains("it is there already"), "{text}");
+
+        // No permission: each says what is missing, and where it stands.
+        let good = ["--chain-id", CHAIN, "--key", arn.as_str(), "--out", "refused"];
+        enclave.kms().set_iam(
+            CEREMONY_ROLE,
+            r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "kms:*", "Resource": "*"}]}"#,
+        )?;
+        let text = refused(&enclave, &ceremony, &good)?;
+        ensure!(text.contains("kms:GenerateRandom") && text.contains("IAM policy of the role"), "{text}");
+        enclave.kms().set_iam(CEREMONY_ROLE, RANDOM)?;
+        enclave.put_policy_of(&arn, &["--measurements", "ceremony.json", "--role", ROLE])?;
+        let text = refused(&enclave, &ceremony, &good)?;
+        ensure!(text.contains("\"Action\": \"kms:Encrypt\"") && text.contains("tmkms nitro policy"), "{text}");
+        let role = ["--ceremony-measurements", "ceremony.json", "--ceremony-role", CEREMONY_ROLE];
+        enclave.put_policy_of(&arn, &role)?;
+
+        // KMS away or wrong in the middle: nothing is half written, and the next one is whole.
+        for (operation, fault) in [
+            ("GenerateRandom", Fault::CloseMidAnswer),
+            ("Encrypt", Fault::GarbageBody),
+            ("Encrypt", Fault::AnotherKey),
+            ("Decrypt", Fault::CloseMidAnswer),
+            ("Decrypt", Fault::AnotherKey),
+        ] {
+            enclave.kms().faults().next_of(operation, 1, fault.clone());
+            let text = refused(&enclave, &ceremony, &good)?;
+            e2e::say(&format!(
+                "{operation}, {fault:?}: {}",
+                text.lines().last().unwrap_or_default().chars().take(160).collect::<String>()
+            ));
+        }
+        keygen(&enclave, &ceremony, "whole", &[]).map(drop)
+    })
+}
+
+#[test]
+fn a_ceremony_image_signs_nothing_and_a_signers_image_makes_nothing() -> Result<()> {
+    with_ceremony("ceremony-roles", |_, mut enclave, mut ceremony| {
+        enclave.add_chain(EnclaveChain::new("role-chain", "unix:///nowhere"))?;
+        enclave.write_config()?;
+        let output = enclave.try_push_to(&ceremony.cid, &[])?;
+        ensure!(!output.status.success() && said(&output).contains("this is a ceremony image"), "{}", said(&output));
+        let attested = enclave.command(&["nitro", "attest", "-i", &ceremony.cid]);
+        ensure!(format!("{attested:?}").contains("nothing to attest to"), "{attested:?}");
+        enclave.start_enclave()?;
+        ceremony.cid = enclave.cid();
+        let text = refused(&enclave, &ceremony, &["--chain-id", CHAIN, "--key", &ceremony.arn, "--out", "refused"])?;
+        ensure!(text.contains("this is a signer's image"), "{text}");
+        // Its measurement is another one: what is allowed to the one is not to the other.
+        let (one, other) =
+            (fs::read(enclave.folder().join("ceremony.json"))?, enclave.status()?["pcrs"]["0"].to_string());
+        ensure!(!String::from_utf8_lossy(&one).contains(&other), "both images measure alike");
+        Ok(())
+    })
+}
