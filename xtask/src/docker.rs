@@ -24,8 +24,8 @@ pub fn ensure() -> Result<()> {
     build.args(["build", "--release", "--package", "docker-init", "--target", TARGET, "--config", FLAGS]);
     step::run("the stand-in for AWS's init", build.arg("--target-dir").arg(&target))?;
     let built = target.join(TARGET).join("release/docker-init");
-    std::fs::create_dir_all(image::folder())?;
-    let place = image::folder().join("docker-init");
+    std::fs::create_dir_all(image::folder(image::Kind::Signer))?;
+    let place = image::folder(image::Kind::Signer).join("docker-init");
     std::fs::copy(&built, &place).with_context(|| format!("cannot copy {} to {}", built.display(), place.display()))?;
     Ok(())
 }

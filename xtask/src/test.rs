@@ -131,6 +131,7 @@ const RUNNING: [&str; 9] =
 fn prepare() -> Result<()> {
     enclave::ensure()?;
     image::ensure()?;
+    image::ensure_of(image::Kind::Ceremony)?;
     guest::ensure()?;
     docker::ensure()?;
     debian::ensure_installed("looking at the units", &[Need { probe: "systemd-analyze", package: "systemd" }])

@@ -30,6 +30,19 @@ fn no_release_contains_a_simulated_part_an_async_runtime_or_openssl() {
     }
 }
 
+/// What sends a key out of an enclave is in the ceremony image, and in nothing that signs or that an operator runs.
+#[test]
+fn no_build_but_the_ceremony_s_can_encrypt_under_kms() {
+    for features in [&ENCLAVE[..], &[]] {
+        assert!(
+            !tree(features, "normal,build").contains("ceremony"),
+            "the build with {features:?} has a ceremony's code"
+        );
+    }
+    let ceremony = tree(&["--no-default-features", "--features", "nitro-ceremony,softsign"], "normal");
+    assert!(ceremony.contains("ceremony") && !ceremony.contains("host"));
+}
+
 #[test]
 fn the_enclave_s_build_has_nothing_of_the_hosts() {
     let crates = tree(&ENCLAVE, "normal,no-proc-macro");

@@ -12,8 +12,34 @@ use std::time::Instant;
 
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub const PROFILE: &str = "dist";
-/// What `cargo build`, `cargo tree` and `cargo metadata` are asked for alike.
-pub const FEATURES: [&str; 3] = ["--no-default-features", "--features", "nitro-enclave,softsign"];
+
+/// Which image a program is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// It signs, and cannot encrypt.
+    #[default]
+    Signer,
+    /// It makes keys and gives them out encrypted, and cannot sign.
+    Ceremony,
+}
+
+impl Kind {
+    /// What `cargo build`, `cargo tree` and `cargo metadata` are asked for alike.
+    pub const fn features(self) -> [&'static str; 3] {
+        match self {
+            Self::Signer => ["--no-default-features", "--features", "nitro-enclave,softsign"],
+            Self::Ceremony => ["--no-default-features", "--features", "nitro-ceremony,softsign"],
+        }
+    }
+
+    /// The image's file.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Signer => "tmkms.eif",
+            Self::Ceremony => "ceremony.eif",
+        }
+    }
+}
 
 /// How a program's way is turned into the same text everywhere, and what the compiler is told besides.
 ///
@@ -35,6 +61,7 @@ pub struct Build {
     pub cargo_home: PathBuf,
     pub commit: Commit,
     pub toolchain: Toolchain,
+    pub kind: Kind,
     /// Turns cargo's command into one of another user.
     pub disguise: Option<Disguise>,
 }
@@ -44,6 +71,7 @@ pub struct Binary {
     pub path: PathBuf,
     pub commit: Commit,
     pub toolchain: Toolchain,
+    pub kind: Kind,
     /// Packages that are in it, and packages that only helped to build it, by cargo's ids.
     pub linked: BTreeSet<String>,
     pub building: BTreeSet<String>,
@@ -69,15 +97,15 @@ impl Commit {
 
 impl Build {
     /// Of the files as they are in this checkout.
-    pub fn of_checkout() -> Result<Self> {
-        Self::of(&step::root(), &step::root().join(".cache/image/target"))
+    pub fn of_checkout(kind: Kind) -> Result<Self> {
+        Self::of(&step::root(), &step::root().join(".cache/image/target"), kind)
     }
 
-    pub fn of(root: &Path, target: &Path) -> Result<Self> {
+    pub fn of(root: &Path, target: &Path, kind: Kind) -> Result<Self> {
         let toolchain = Toolchain::find()?;
-        let commit = commit(&toolchain, root)?;
+        let commit = commit(&toolchain, root, kind)?;
         let (root, target) = (root.to_owned(), target.to_owned());
-        Ok(Self { root, target, cargo_home: cargo_home()?, commit, toolchain, disguise: None })
+        Ok(Self { root, target, cargo_home: cargo_home()?, commit, toolchain, kind, disguise: None })
     }
 
     /// Builds what is missing; says so, and how long it took, only when something was.
@@ -103,7 +131,11 @@ impl Build {
             "--bin",
             "tmkms",
         ]);
-        build.args(FEATURES).arg("--target-dir").arg(&self.target).arg("--message-format=json-render-diagnostics");
+        build
+            .args(self.kind.features())
+            .arg("--target-dir")
+            .arg(&self.target)
+            .arg("--message-format=json-render-diagnostics");
         build.env("CARGO_ENCODED_RUSTFLAGS", self.flags()?.join("\u{1f}"));
         if let Some(commit) = self.commit.name() {
             build.env("TMKMS_COMMIT", commit);
@@ -119,7 +151,7 @@ impl Build {
         println!("    the image's program: ready after {seconds:.0} s");
         let path = units.executable.context("cargo built the image's program and did not say where")?;
         let Units { linked, building, .. } = units;
-        Ok(Binary { path, commit: self.commit, toolchain: self.toolchain, linked, building, seconds })
+        Ok(Binary { path, commit: self.commit, toolchain: self.toolchain, kind: self.kind, linked, building, seconds })
     }
 
     fn cargo(&self) -> Result<Command> {
@@ -188,11 +220,11 @@ impl Units {
 
 /// The last commit that changed the manifests, the lock file or a crate of this workspace that the program is built from:
 /// so a change of the documents alone does not change a measurement.
-fn commit(toolchain: &Toolchain, root: &Path) -> Result<Commit> {
+fn commit(toolchain: &Toolchain, root: &Path, kind: Kind) -> Result<Commit> {
     let git = |args: &[&str], paths: &[String]| {
         output(Command::new("git").arg("-C").arg(root).args(args).arg("--").args(paths))
     };
-    let paths = sources(toolchain, root)?;
+    let paths = sources(toolchain, root, kind)?;
     if !root.join(".git").exists() {
         println!("warning: {} is no git repository: the program will not say which commit it is of", root.display());
         return Ok(Commit { id: None, dirty: false });
@@ -204,11 +236,11 @@ fn commit(toolchain: &Toolchain, root: &Path) -> Result<Commit> {
 }
 
 /// The paths in the repository that the program is built from.
-pub fn sources(toolchain: &Toolchain, root: &Path) -> Result<Vec<String>> {
+pub fn sources(toolchain: &Toolchain, root: &Path, kind: Kind) -> Result<Vec<String>> {
     let mut tree = toolchain.cargo()?;
     tree.current_dir(root)
         .args(["tree", "--locked", "--quiet", "--package", "tmkms", "--target", TARGET])
-        .args(FEATURES);
+        .args(kind.features());
     tree.args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
     let said = output(&mut tree)?;
     let mut paths: BTreeSet<_> = ["Cargo.toml", "Cargo.lock"].map(str::to_owned).into();

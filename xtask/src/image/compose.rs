@@ -1,4 +1,5 @@
 //! What an operator chose, checked before anything is built, and laid out as an image.
+use super::binary::Kind;
 use ::image::{Parts, add_files, app_ramdisk, boot_ramdisk, check_kernel, docker_layout, docker_rootfs, policy_files};
 use anyhow::{Context, Result, ensure};
 use enclave::init::InitOptions;
@@ -17,6 +18,9 @@ pub struct Chosen {
     /// The measured policy; it becomes /policy.toml, and the TLS root that it names comes along
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// The image that makes keys instead of the one that signs; its policy must name KMS keys, accounts and regions
+    #[arg(long, requires = "policy")]
+    ceremony: bool,
     /// One more file, as SRC=DST, such as node.key=identity/node.key
     #[arg(long = "file", value_name = "SRC=DST", value_parser = source_and_name)]
     files: Vec<(PathBuf, String)>,
@@ -50,7 +54,16 @@ impl Chosen {
     /// Everything that can be known to be wrong before minutes are spent on building.
     pub fn check(&self) -> Result<()> {
         if let Some(policy) = &self.policy {
-            Policy::load(policy, true).context("an enclave with this policy would refuse to start")?;
+            let read = Policy::load(policy, true).context("an enclave with this policy would refuse to start")?;
+            if self.ceremony {
+                let missing = read.unwrap_or_default().is_for_ceremony().err();
+                let file = policy.display();
+                missing.map_or(Ok(()), |missing| {
+                    Err(anyhow::anyhow!(
+                        "{file}: a ceremony image works only under a policy that names its keys: {missing}"
+                    ))
+                })?;
+            }
         }
         self.files()?;
         if let Some(kernel) = &self.kernel {
@@ -60,6 +73,11 @@ impl Chosen {
             read(path)?;
         }
         self.cmdline().map(drop)
+    }
+
+    /// Which program it is made of.
+    pub const fn kind(&self) -> Kind {
+        if self.ceremony { Kind::Ceremony } else { Kind::Signer }
     }
 
     /// Whether the program is itself init, as in every image without `--init`.
@@ -192,7 +210,13 @@ mod tests {
         let chosen = Chosen { policy: Some(path.clone()), ..Chosen::default() };
         let error = format!("{:#}", chosen.check().unwrap_err());
         assert!(error.contains("would refuse to start") && error.contains("key_arn"), "{error}");
+        // Good enough for a signer, which may leave everything to its parent, and not for a ceremony.
+        std::fs::write(&path, "[kms]\nregions = [\"eu-west-1\"]\n").unwrap();
+        chosen.check().unwrap();
+        let ceremony = Chosen { ceremony: true, ..chosen };
+        let error = format!("{:#}", ceremony.check().unwrap_err());
+        assert!(error.contains("[kms] key_arns with at least one entry, got none"), "{error}");
         std::fs::remove_file(&path).unwrap();
-        assert!(chosen.check().is_err());
+        assert!(ceremony.check().is_err());
     }
 }

@@ -13,6 +13,7 @@ mod verify;
 use crate::step;
 use ::image::{Eif, Measurements, Parts, Signing};
 use anyhow::{Context, Result, ensure};
+pub use binary::Kind;
 use binary::{Binary, Build};
 use kernel::Kernel;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub struct Args {
     /// Its private key in PEM, or the ARN of a KMS key
     #[arg(long, requires = "sign_cert")]
     sign_key: Option<PathBuf>,
-    /// Where the image and what describes it go [default: target/image]
+    /// Where the image and what describes it go [default: target/image, or target/image-ceremony]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Build kernel and program anew, compare with these measurements, and name the first difference
@@ -62,8 +63,11 @@ impl Ready {
 }
 
 /// The folder of what `cargo xtask image` makes.
-pub fn folder() -> PathBuf {
-    step::root().join("target/image")
+pub fn folder(kind: Kind) -> PathBuf {
+    step::root().join(match kind {
+        Kind::Signer => "target/image",
+        Kind::Ceremony => "target/image-ceremony",
+    })
 }
 
 /// The tool that writes images, which the tests of crate image drive.
@@ -73,7 +77,12 @@ pub fn ensure_tool() -> Result<PathBuf> {
 
 /// Kernel, program and tool, built where they are missing or out of date; cheap where nothing changed.
 pub fn ensure() -> Result<Ready> {
-    let (ready, ..) = prepare()?;
+    ensure_of(Kind::Signer)
+}
+
+/// The same for either image.
+pub fn ensure_of(kind: Kind) -> Result<Ready> {
+    let (ready, ..) = prepare(kind)?;
     Ok(ready)
 }
 
@@ -81,23 +90,25 @@ pub fn ensure() -> Result<Ready> {
 pub fn seconds_from_nothing(folder: &Path) -> Result<f64> {
     let tool = tool::ensure()?;
     let started = std::time::Instant::now();
-    verify::from_nothing(|kernel, binary| Made::write(&Args::default(), &tool, kernel, binary, folder).map(drop))?;
+    verify::from_nothing(Kind::Signer, |kernel, binary| {
+        Made::write(&Args::default(), &tool, kernel, binary, folder).map(drop)
+    })?;
     Ok(started.elapsed().as_secs_f64())
 }
 
 /// The same where kernel and program are built already and nothing has changed.
 pub fn seconds_again(folder: &Path) -> Result<f64> {
     let started = std::time::Instant::now();
-    let (ready, kernel, binary) = prepare()?;
+    let (ready, kernel, binary) = prepare(Kind::Signer)?;
     Made::write(&Args::default(), &ready.tool, &kernel, &binary, folder)?;
     Ok(started.elapsed().as_secs_f64())
 }
 
-fn prepare() -> Result<(Ready, Kernel, Binary)> {
+fn prepare(kind: Kind) -> Result<(Ready, Kernel, Binary)> {
     let tool = tool::ensure()?;
     let kernel = kernel::ensure()?;
-    let binary = Build::of_checkout()?.run()?;
-    let folder = folder();
+    let binary = Build::of_checkout(kind)?.run()?;
+    let folder = folder(kind);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let ready = Ready { binary: folder.join("tmkms"), kernel: folder.join("bzImage"), tool };
     copy(&binary.path, &ready.binary)?;
@@ -110,15 +121,15 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.verify {
         Some(measurements) => verify::run(args, measurements),
         None if args.twice => twice::run(args),
-        None if args.prepare => ensure().map(|ready| ready.show()),
+        None if args.prepare => ensure_of(args.chosen.kind()).map(|ready| ready.show()),
         None => make(args),
     }
 }
 
 fn make(args: &Args) -> Result<()> {
     args.check()?;
-    let (ready, kernel, binary) = prepare()?;
-    let out = args.out.clone().unwrap_or_else(folder);
+    let (ready, kernel, binary) = prepare(args.chosen.kind())?;
+    let out = args.out.clone().unwrap_or_else(|| folder(args.chosen.kind()));
     let made = Made::write(args, &ready.tool, &kernel, &binary, &out)?;
     made.describe(&kernel, &binary)?;
     made.show();
@@ -165,6 +176,7 @@ struct Made {
     parts: Parts,
     measurements: Measurements,
     eif_bytes: usize,
+    kind: Kind,
     note: Option<&'static str>,
 }
 
@@ -172,11 +184,18 @@ impl Made {
     fn write(args: &Args, tool: &Path, kernel: &Kernel, binary: &Binary, out: &Path) -> Result<Self> {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         let parts = args.chosen.parts(&kernel.image, &binary.path)?;
-        let file = out.join("tmkms.eif");
+        let file = out.join(args.chosen.kind().file());
         let measurements = ::image::write(tool, &parts, args.signing().as_ref(), &file)?;
         write(&out.join("measurements.json"), measurements.to_json().as_bytes())?;
         let eif_bytes = usize::try_from(std::fs::metadata(&file)?.len())?;
-        Ok(Self { folder: out.to_owned(), parts, measurements, eif_bytes, note: args.chosen.note() })
+        Ok(Self {
+            folder: out.to_owned(),
+            parts,
+            measurements,
+            eif_bytes,
+            kind: args.chosen.kind(),
+            note: args.chosen.note(),
+        })
     }
 
     /// The bill of materials and the record of this build, beside the image.
@@ -188,7 +207,7 @@ impl Made {
     }
 
     fn show(&self) {
-        println!("\n==> {}", self.folder.join("tmkms.eif").display());
+        println!("\n==> {}", self.folder.join(self.kind.file()).display());
         let Parts { kernel, cmdline, ramdisks } = &self.parts;
         let mut sizes = vec![("kernel".to_owned(), kernel.len()), ("command line".to_owned(), cmdline.len())];
         sizes.extend(ramdisks.iter().enumerate().map(|(index, ramdisk)| {

@@ -58,7 +58,7 @@ fn source(binary: &Binary) -> Result<Value> {
         "dirty": binary.commit.dirty,
         "head": head,
         "tree": tree,
-        "programSha256": digest(&root, &sources(&binary.toolchain, &root)?)?,
+        "programSha256": digest(&root, &sources(&binary.toolchain, &root, binary.kind)?)?,
     }))
 }
 
@@ -116,7 +116,8 @@ fn products(made: &Made, kernel: &Kernel, binary: &Binary, sbom: &str) -> Result
     });
     // A signature is another one each time, and so are the bytes of a signed image.
     if made.measurements.pcr8.is_none() {
-        products["tmkms.eif"] = of(&made.folder.join("tmkms.eif"))?.into();
+        let image = made.kind.file();
+        products[image] = of(&made.folder.join(image))?.into();
     }
     Ok(products)
 }

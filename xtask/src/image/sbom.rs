@@ -1,6 +1,6 @@
 //! What is in an image, as a bill of materials (CycloneDX 1.6 in JSON): exactly the packages that cargo linked for it, and what
 //! they were built with; the kernel; the C library. It depends on the sources alone, so it is the same for everybody.
-use super::binary::{Binary, FEATURES, TARGET};
+use super::binary::{Binary, TARGET};
 use super::kernel::Kernel;
 use crate::{debian, step};
 use anyhow::{Context, Result, ensure};
@@ -56,7 +56,9 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 fn metadata(binary: &Binary) -> Result<Value> {
     let mut command = binary.toolchain.cargo()?;
     command.current_dir(step::root().join("crates/tmkms"));
-    command.args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET]).args(FEATURES);
+    command
+        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
+        .args(binary.kind.features());
     serde_json::from_str(&super::output(&mut command)?).context("cargo metadata is no JSON")
 }
 

@@ -3,7 +3,7 @@
 //! The first build is that of this checkout if nothing in it differs from HEAD, so that it is not thrown away; otherwise a
 //! clone too. Nothing is shared but the machine's compilers and the downloaded crates' files, whose digests cargo checks. The
 //! kernel's second build is made once for each source and configuration, and its proof is kept beside it.
-use super::binary::{Binary, Build};
+use super::binary::{Binary, Build, Kind};
 use super::kernel::{self, Kernel};
 use super::toolchain::cargo_home;
 use super::{Args, Made, output, sha256, tool, write};
@@ -30,8 +30,8 @@ pub fn run(args: &Args) -> Result<()> {
     let work = Work::new()?;
     let tool = tool::ensure()?;
     let kernel = kernel::ensure()?;
-    let first = work.first()?;
-    let second = work.second()?;
+    let first = work.first(args.chosen.kind())?;
+    let second = work.second(args.chosen.kind())?;
     let again = work.second_kernel(&kernel)?;
     println!(
         "    the program took {:.0} s the first time and {:.0} s from nothing in the other clone",
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
         work.keep();
         bail!("two builds of one source differ: {difference}\nboth are kept in {}", one.folder.display());
     }
-    let bytes = [&one, &other].map(|made| std::fs::read(made.folder.join("tmkms.eif")));
+    let bytes = [&one, &other].map(|made| std::fs::read(made.folder.join(args.chosen.kind().file())));
     let [one, other] = bytes;
     ensure!(
         one? == other?,
@@ -78,21 +78,21 @@ impl Work {
         self.1.set(true);
     }
 
-    fn first(&self) -> Result<Binary> {
+    fn first(&self, kind: Kind) -> Result<Binary> {
         let root = step::root();
         let changed = output(Command::new("git").arg("-C").arg(&root).args(["status", "--porcelain"]))?;
         if changed.is_empty() {
-            return Build::of_checkout()?.run();
+            return Build::of_checkout(kind)?.run();
         }
         println!("note: this checkout has changes that are not committed; what is compared is HEAD, from two clones");
         let clone = self.clone_to("a")?;
-        Build::of(&clone, &self.0.join("a-target"))?.run()
+        Build::of(&clone, &self.0.join("a-target"), kind)?.run()
     }
 
-    fn second(&self) -> Result<Binary> {
+    fn second(&self, kind: Kind) -> Result<Binary> {
         // Of another length and depth than any usual folder.
         let clone = self.clone_to("somewhere/else/with-a-longer-name")?;
-        let mut build = Build::of(&clone, &self.0.join("target-of-somebody-else"))?;
+        let mut build = Build::of(&clone, &self.0.join("target-of-somebody-else"), kind)?;
         build.cargo_home = self.cargo_home()?;
         self.give_away()?;
         let home = self.0.join("home");

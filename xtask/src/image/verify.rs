@@ -1,6 +1,6 @@
 //! `--verify`: builds anew and says whether it measures the same; if not, what differs first, as closely as what lies beside the
 //! other side's measurements allows.
-use super::binary::{Binary, Build};
+use super::binary::{Binary, Build, Kind};
 use super::kernel::{self, Kernel};
 use super::{Args, Made, folder, read_eif, tool};
 use crate::step;
@@ -24,8 +24,10 @@ pub fn run(args: &Args, measurements: &Path) -> Result<()> {
     let mut theirs = Measurements::from_json(&text).with_context(|| measurements.display().to_string())?;
     let beside = measurements.parent().unwrap_or(Path::new(""));
     // Read before anything is built: the other side may be the folder that is built into.
-    let their_eif =
-        Some(beside.join("tmkms.eif")).filter(|path| path.exists()).map(|path| read_eif(&path)).transpose()?;
+    let their_eif = Some(beside.join(args.chosen.kind().file()))
+        .filter(|path| path.exists())
+        .map(|path| read_eif(&path))
+        .transpose()?;
     let their_record = std::fs::read_to_string(beside.join("build.json")).ok();
 
     let ours = build_anew(args)?;
@@ -47,8 +49,8 @@ pub fn run(args: &Args, measurements: &Path) -> Result<()> {
 /// Kernel and program from nothing, whatever the caches hold.
 fn build_anew(args: &Args) -> Result<Made> {
     let tool = tool::ensure()?;
-    let out = args.out.clone().unwrap_or_else(|| folder().join("verify"));
-    from_nothing(|kernel, binary| {
+    let out = args.out.clone().unwrap_or_else(|| folder(args.chosen.kind()).join("verify"));
+    from_nothing(args.chosen.kind(), |kernel, binary| {
         let made = Made::write(args, &tool, kernel, binary, &out)?;
         made.describe(kernel, binary)?;
         Ok(made)
@@ -56,13 +58,13 @@ fn build_anew(args: &Args) -> Result<Made> {
 }
 
 /// Builds kernel and program in a folder of their own, which goes when they were used.
-pub fn from_nothing<T>(use_them: impl FnOnce(&Kernel, &Binary) -> Result<T>) -> Result<T> {
+pub fn from_nothing<T>(kind: Kind, use_them: impl FnOnce(&Kernel, &Binary) -> Result<T>) -> Result<T> {
     let work = step::root().join(".cache/image/verify");
     if work.exists() {
         std::fs::remove_dir_all(&work).with_context(|| format!("cannot empty {}", work.display()))?;
     }
     let kernel = kernel::build_in(&work.join("kernel"))?;
-    let binary = Build::of(&step::root(), &work.join("target"))?.run()?;
+    let binary = Build::of(&step::root(), &work.join("target"), kind)?.run()?;
     let used = use_them(&kernel, &binary)?;
     std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
     Ok(used)
@@ -77,14 +79,14 @@ fn first_difference(
     let Some(mut what) = registers(&ours.measurements, theirs) else { return Ok(None) };
     match their_eif {
         Some(eif) if (Measurements { pcr8: theirs.pcr8.clone(), ..eif.measurements() }) != *theirs => {
-            what.push_str("\nThe tmkms.eif beside these measurements is not the image that they are of.");
+            what.push_str("\nThe image beside these measurements is not the image that they are of.");
         }
         Some(eif) => match difference(&ours.parts, eif.parts()) {
             Some(difference) => what.push_str(&format!("\nThe first difference: {difference}")),
             None => what.push_str("\nThe images have the same parts: only the signature differs."),
         },
         None => {
-            what.push_str("\nWith their tmkms.eif beside the measurements, the first differing byte could be named.");
+            what.push_str("\nWith their image (tmkms.eif or ceremony.eif) beside the measurements, the first differing byte could be named.");
         }
     }
     if let Some(record) = their_record {
