@@ -1,4 +1,6 @@
 //! Every promise once more with what operators start: the image, booted in QEMU's nitro-enclave machine, with a chain on the outside.
+#[path = "emulated/ceremony.rs"]
+mod ceremony;
 #[path = "emulated/replay.rs"]
 mod replay;
 

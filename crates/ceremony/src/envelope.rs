@@ -8,11 +8,7 @@ use wire::control::Failure;
 use zeroize::Zeroizing;
 
 /// Has KMS make a data key, and encrypts under it.
-pub(crate) fn seal(
-    making: &Making<'_>,
-    secret: &[u8; 32],
-    context: &BTreeMap<String, String>,
-) -> Result<Vec<u8>, Failure> {
+pub(crate) fn seal(making: &Making<'_>, secret: &[u8], context: &BTreeMap<String, String>) -> Result<Vec<u8>, Failure> {
     let order = making.order;
     let wanted = GenerateDataKey {
         region: order.region,
@@ -33,7 +29,7 @@ fn sealed(
     data_key_ciphertext: &[u8],
     nonce: [u8; envelope::NONCE_BYTES],
     context: &BTreeMap<String, String>,
-    secret: &[u8; 32],
+    secret: &[u8],
 ) -> Result<Vec<u8>, &'static str> {
     use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
     let header = envelope::header(data_key_ciphertext, nonce).ok_or("the data key's ciphertext is too long")?;

@@ -13,25 +13,32 @@ mod envelope;
 mod operations;
 mod order;
 mod proof;
+mod rewrap;
 
 use enclave::ceremony::{Ceremonies, Room, refused};
 use enclave::kms::Recipient;
-use evidence::{Ceremony as Said, Statement};
+use evidence::{Ceremony as Said, Offer, Statement};
 use order::Order;
 use sha2::{Digest, Sha256};
-use wire::control::{Answer, Ceremony, Failure, Made, Task};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use wire::control::{Answer, Attested, Ceremony, Failure, KeyOrder, Made, Task};
 use zeroize::Zeroizing;
 
 /// The work of a ceremony image.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Workshop;
+#[derive(Default)]
+pub struct Workshop {
+    /// The last offer: whoever asks for another one makes it void.
+    offer: Mutex<Option<sealing::Recipient>>,
+}
 
 impl Ceremonies for Workshop {
     fn perform(&self, room: &Room, ceremony: Ceremony, progress: &dyn Fn(String)) -> Result<Answer, Failure> {
-        let Ceremony { task, nonce, sealed: _, credentials } = ceremony;
-        match task {
+        let Ceremony { task, nonce, sealed, credentials } = ceremony;
+        let order = |key| Order::check(key, room.policy());
+        match &task {
+            Task::Offer => self.offer(room, &nonce),
             Task::Generate { key } => {
-                let order = Order::check(&key, room.policy())?;
+                let order = order(key)?;
                 let credentials = credentials.ok_or_else(order::no_credentials)?;
                 progress(format!(
                     "randomness of KMS, the security module and the kernel, for a key of {}",
@@ -40,13 +47,72 @@ impl Ceremonies for Workshop {
                 let recipient = recipient()?;
                 let secret = entropy::secret(room, &order, &credentials, &recipient)?;
                 let made = Making { room, order: &order, credentials: &credentials, recipient: &recipient };
-                made.give_out(&secret, "generated", &nonce, progress)
+                made.give_out(&secret[..], "generated", &nonce, progress)
             }
-            Task::Offer | Task::Import { .. } => {
-                Err(refused("not-yet", "this version takes in no keys: it makes them", "use `tmkms nitro keygen`"))
+            Task::Import { key, public_key } => {
+                let order = order(key)?;
+                let credentials = credentials.ok_or_else(order::no_credentials)?;
+                progress(format!("opening the sealed key of {}", order.chain));
+                let secret = self.open(key, public_key, &sealed)?;
+                order.expect(&secret, public_key)?;
+                let made = Making { room, order: &order, credentials: &credentials, recipient: &recipient()? };
+                made.give_out(&secret, "imported", &nonce, progress)
+            }
+            Task::Rewrap { key, public_key, from } => {
+                let order = order(key)?;
+                let credentials = credentials.ok_or_else(order::no_credentials)?;
+                progress(format!("having it decrypted under {}", from.key_arn));
+                let recipient = recipient()?;
+                let secret = rewrap::opened(room, &order, from, &sealed, (&credentials, &recipient))?;
+                order.expect(&secret, public_key)?;
+                let made = Making { room, order: &order, credentials: &credentials, recipient: &recipient };
+                made.give_out(&secret, "rewrapped", &nonce, progress)
             }
         }
     }
+}
+
+impl Workshop {
+    /// A new one-time key, attested. The one before is forgotten.
+    fn offer(&self, room: &Room, nonce: &[u8]) -> Result<Answer, Failure> {
+        let recipient =
+            sealing::Recipient::generate().map_err(|error| refused("offer", error.to_string(), "ask again"))?;
+        let statement = Statement::Offer(Offer {
+            software: room.software(),
+            life: room.life().to_owned(),
+            policy_sha256: room.policy().sha256().to_owned(),
+            suite: sealing::SUITE.to_owned(),
+            seal_to: base64(recipient.public_key()),
+        });
+        let document = room.attest(&statement, nonce)?;
+        *self.last() = Some(recipient);
+        Ok(Answer::Attested(Box::new(Attested { statement: statement.text(), document: base64(&document) })))
+    }
+
+    /// The offer is used up, whether it opens or not.
+    fn open(&self, key: &KeyOrder, public_key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let remedy = "ask for a new offer (`tmkms nitro import-key offer`), and seal the key to that";
+        let recipient = self.last().take().ok_or_else(|| {
+            refused("sealed", "there is no offer: each is good for one key, and for one life of the enclave", remedy)
+        })?;
+        let intent = sealing::Intent {
+            chain_id: &key.chain_id,
+            purpose: &key.purpose,
+            algorithm: &key.algorithm,
+            key_arn: &key.key_arn,
+            method: &key.method,
+            public_key,
+        };
+        recipient.open(&intent, sealed).map_err(|error| refused("sealed", error.to_string(), remedy))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<sealing::Recipient>> {
+        self.offer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    <base64ct::Base64 as base64ct::Encoding>::encode_string(bytes)
 }
 
 fn recipient() -> Result<Recipient, Failure> {
@@ -65,7 +131,7 @@ impl Making<'_> {
     /// Encrypts, has it opened once, and states what came of it.
     fn give_out(
         &self,
-        secret: &Zeroizing<[u8; 32]>,
+        secret: &[u8],
         origin: &str,
         nonce: &[u8],
         progress: &dyn Fn(String),
@@ -75,7 +141,7 @@ impl Making<'_> {
         let context = order.context(room.policy(), &public_key)?;
         progress(format!("encrypting under {}", order.key_arn));
         let ciphertext = match order.method {
-            order::Method::KmsEncrypt => self.encrypt(&secret[..], &context)?,
+            order::Method::KmsEncrypt => self.encrypt(secret, &context)?,
             order::Method::DataKey => envelope::seal(self, secret, &context)?,
         };
         progress("having it decrypted once, as a signer will".to_owned());
@@ -95,7 +161,6 @@ impl Making<'_> {
             ciphertext_sha256: Sha256::digest(&ciphertext).iter().map(|byte| format!("{byte:02x}")).collect(),
         });
         let document = room.attest(&statement, nonce)?;
-        let base64 = |bytes: &[u8]| <base64ct::Base64 as base64ct::Encoding>::encode_string(bytes);
         Ok(Answer::Made(Box::new(Made {
             ciphertext: base64(&ciphertext),
             statement: statement.text(),

@@ -3,8 +3,9 @@ use enclave::ceremony::refused;
 use enclave::kms::{KeyArn, Region};
 use enclave::plan::Role;
 use enclave::policy::Policy;
+use enclave::unseal;
 use guard::ChainId;
-use signer::keys::{Algorithm, ConsensusKey, IdentityKey, PublicKey};
+use signer::keys::{Algorithm, PublicKey};
 use std::collections::BTreeMap;
 use wire::control::{Failure, KeyOrder};
 
@@ -77,13 +78,23 @@ impl Order {
         Ok(Self { chain, role, algorithm, key_arn, region, method, kms_proxy_port })
     }
 
-    /// The public half of a secret, if it is a key of that algorithm.
-    pub(crate) fn public_key(&self, secret: &[u8; 32]) -> Result<PublicKey, Failure> {
+    /// The public half of a secret, in any form that a signer takes, if it is a key of that algorithm.
+    pub(crate) fn public_key(&self, secret: &[u8]) -> Result<PublicKey, Failure> {
         let public = match self.role {
-            Role::Consensus => ConsensusKey::from_secret(secret, self.algorithm).map(|key| *key.public_key()),
-            Role::Identity => IdentityKey::from_secret(secret).map(|key| *key.public_key()),
+            Role::Consensus => unseal::consensus_key(secret, self.algorithm, None).map(|key| *key.public_key()),
+            Role::Identity => unseal::identity_key(secret, None).map(|key| *key.public_key()),
         };
-        public.map_err(|problem| refused("key", format!("no key of {}: {problem}", self.algorithm.name()), ""))
+        public.map_err(|error| refused("key", error.to_string(), ""))
+    }
+
+    /// Whether a secret from outside is the key that was named.
+    pub(crate) fn expect(&self, secret: &[u8], public_key: &str) -> Result<(), Failure> {
+        let got = self.public_key(secret)?.base64();
+        if got == public_key {
+            return Ok(());
+        }
+        let what = format!("public key: expected {}, got {got}", short(public_key));
+        Err(refused("key", what, "nothing was given out: bring the key that was named"))
     }
 
     /// What the ciphertext is bound to.

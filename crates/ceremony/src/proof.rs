@@ -11,7 +11,7 @@ pub(crate) fn opens(
     making: &Making<'_>,
     ciphertext: &[u8],
     context: &BTreeMap<String, String>,
-    secret: &[u8; 32],
+    secret: &[u8],
 ) -> Result<(), Failure> {
     let order = making.order;
     let wanted = DecryptRequest {

@@ -198,6 +198,7 @@ fn named(statement: &Statement) -> (Vec<String>, Vec<String>) {
         Statement::Signer(signer) => {
             signer.chains.iter().map(|chain| (chain.public_key.clone(), chain.chain_id.clone())).unzip()
         }
+        Statement::Offer(_) => (Vec::new(), Vec::new()),
         Statement::Ceremony(made) => (vec![made.public_key.clone()], vec![made.chain_id.clone()]),
     }
 }

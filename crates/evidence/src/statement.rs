@@ -14,6 +14,9 @@ pub enum Statement {
     /// Of a ceremony enclave: what it made of which key.
     #[serde(rename = "tmkms key ceremony v1")]
     Ceremony(Ceremony),
+    /// Of a ceremony enclave: to what a key can be sealed, once.
+    #[serde(rename = "tmkms sealed import v1")]
+    Offer(Offer),
 }
 
 /// Which build it is, by its own account; the measurements say it better.
@@ -57,6 +60,22 @@ pub struct ChainKey {
     pub address: String,
 }
 
+/// What a ceremony enclave offers to whoever brings a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Which build.
+    pub software: Software,
+    /// A random name of this life of the enclave, in hexadecimal.
+    pub life: String,
+    /// The SHA-256 of the measured policy's text, in hexadecimal.
+    pub policy_sha256: String,
+    /// The HPKE suite.
+    pub suite: String,
+    /// The one-time public key in base64.
+    pub seal_to: String,
+}
+
 /// What a ceremony enclave says of a key that it encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +86,8 @@ pub struct Ceremony {
     pub life: String,
     /// The SHA-256 of the measured policy's text, in hexadecimal.
     pub policy_sha256: String,
-    /// Where the key is from: "generated" in this enclave, where nobody has seen it, or "imported", where somebody may.
+    /// Where the key is from: "generated" in this enclave, where nobody has seen it; "imported", where somebody may have; "rewrapped" from
+    /// another ciphertext, whose own evidence says it.
     pub origin: String,
     /// What it is for: "consensus" or "identity".
     pub purpose: String,
@@ -94,6 +114,7 @@ impl Statement {
         match self {
             Self::Signer(_) => "tmkms signer attestation v1",
             Self::Ceremony(_) => "tmkms key ceremony v1",
+            Self::Offer(_) => "tmkms sealed import v1",
         }
     }
 

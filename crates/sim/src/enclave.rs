@@ -40,7 +40,7 @@ impl Start {
     /// # Errors
     /// As [`Start::run`].
     pub fn run_ceremony(self) -> Result<(), Failure> {
-        self.run_as(Some(Box::new(Workshop)))
+        self.run_as(Some(Box::<Workshop>::default()))
     }
 
     fn run_as(self, ceremonies: Option<Box<dyn Ceremonies>>) -> Result<(), Failure> {

@@ -6,7 +6,7 @@
 mod ceremony;
 mod encoding;
 
-pub use ceremony::{Ceremony, KeyOrder, MAX_SEALED_BYTES, Made, Task};
+pub use ceremony::{Ceremony, KeyOrder, MAX_SEALED_BYTES, Made, Task, Wrapped};
 
 use crate::token::{Proof, Token};
 use serde::{Deserialize, Serialize};

@@ -26,22 +26,30 @@ pub struct Ceremony {
 }
 
 impl Enclave {
-    /// Starts a ceremony enclave under a policy that names a new KMS key, and writes its measurements to `ceremony.json`. KMS knows the role and
-    /// its IAM statement; the key's policy lets the administrator change it, and nobody do anything else yet.
+    /// A KMS key for a ceremony, and the lines of a measured policy that name it. KMS knows the role; the key's policy lets the
+    /// administrator change it, and nobody do anything else yet.
     ///
     /// # Errors
-    /// When it does not get to where it waits.
-    pub fn start_ceremony(&self, policy: &str) -> Result<Ceremony> {
+    /// When KMS refuses.
+    pub fn key_for_ceremony(&self) -> Result<(String, String)> {
         let administration = serde_json::json!({"Version": "2012-10-17", "Statement": [
             {"Sid": "administration", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Resource": "*",
              "Action": ["kms:CreateKey", "kms:DescribeKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy"]}]});
         let arn = self.kms().create_key(&administration.to_string())?;
         self.kms().add_principal(CEREMONY_ACCESS_KEY, SECRET_KEY, None, CEREMONY_ROLE, None);
+        let policy = format!("[kms]\nkey_arns = [\"{arn}\"]\naccounts = [\"{ACCOUNT}\"]\nregions = [\"{REGION}\"]\n");
+        Ok((arn, policy))
+    }
+
+    /// Starts a ceremony enclave, a process, under a policy that names a new KMS key, and writes its measurements to `ceremony.json`.
+    ///
+    /// # Errors
+    /// When it does not get to where it waits.
+    pub fn start_ceremony(&self, policy: &str) -> Result<Ceremony> {
+        let (arn, names) = self.key_for_ceremony()?;
         fs::copy(self.kms().ca_pem_path(), self.folder.join(KMS_ROOT))?;
-        let base = format!(
-            "[kms]\nkey_arns = [\"{arn}\"]\naccounts = [\"{ACCOUNT}\"]\nregions = [\"{REGION}\"]\n\
-             [kms.endpoint]\nhost = \"localhost\"\nregion = \"{REGION}\"\nroot = \"{KMS_ROOT}\"\n"
-        );
+        let base =
+            names + &format!("[kms.endpoint]\nhost = \"localhost\"\nregion = \"{REGION}\"\nroot = \"{KMS_ROOT}\"\n");
         fs::write(self.folder.join("ceremony-policy.toml"), base + policy)?;
         let cid = format!("unix:{}", self.folder.join("c").display());
         let mut proxy = self.tool()?;
@@ -78,8 +86,16 @@ impl Enclave {
     /// # Errors
     /// When it cannot be run.
     pub fn keygen_in(&self, ceremony: &Ceremony, options: &[&str]) -> Result<Output> {
+        self.keygen_at(&ceremony.cid, options)
+    }
+
+    /// The same with whatever enclave `-i` names.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn keygen_at(&self, cid: &str, options: &[&str]) -> Result<Output> {
         let mut command = self.tool()?;
-        command.args(["nitro", "keygen", "-i", &ceremony.cid]);
+        command.args(["nitro", "keygen", "-i", cid]);
         if !options.contains(&"--kms-proxy-port") {
             command.args(["--kms-proxy-port", &KMS_PROXY_PORT.to_string()]);
         }

@@ -57,6 +57,17 @@ impl Machine {
         Ok(Self { kernel, program, cmdline, cid: 16, memory_mib: 256, cpus: 2, layout: None })
     }
 
+    /// What `cargo xtask image --ceremony` has built: the same but for the program.
+    ///
+    /// # Errors
+    /// As [`Machine::built`].
+    pub fn ceremony() -> Result<Self> {
+        let program = repository().join("target/image-ceremony/tmkms");
+        let path = program.display();
+        ensure!(program.is_file(), "{path} is missing: run `cargo xtask image --ceremony --prepare` first");
+        Ok(Self { program, ..Self::built()? })
+    }
+
     /// With that much memory.
     #[must_use]
     pub const fn with_memory(mut self, mib: u32) -> Self {

@@ -19,7 +19,7 @@ pub struct Chosen {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// The image that makes keys instead of the one that signs; its policy must name KMS keys, accounts and regions
-    #[arg(long, requires = "policy")]
+    #[arg(long)]
     ceremony: bool,
     /// One more file, as SRC=DST, such as node.key=identity/node.key
     #[arg(long = "file", value_name = "SRC=DST", value_parser = source_and_name)]
@@ -53,6 +53,10 @@ fn source_and_name(text: &str) -> Result<(PathBuf, String), String> {
 impl Chosen {
     /// Everything that can be known to be wrong before minutes are spent on building.
     pub fn check(&self) -> Result<()> {
+        ensure!(
+            !self.ceremony || self.policy.is_some(),
+            "--ceremony: expected a measured policy (--policy FILE) that names KMS keys, accounts and regions, got none"
+        );
         if let Some(policy) = &self.policy {
             let read = Policy::load(policy, true).context("an enclave with this policy would refuse to start")?;
             if self.ceremony {

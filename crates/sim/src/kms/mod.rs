@@ -19,6 +19,8 @@ mod sigv4;
 mod tls;
 mod unsigned;
 
+pub use unsigned::facts as unsigned_facts;
+
 pub use cms::Form;
 pub use faults::{Fault, Faults};
 pub use log::Logged;

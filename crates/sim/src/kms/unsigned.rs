@@ -5,6 +5,7 @@
 //! `add_signature_to_cose`) and nothing else. Only a server that was told so asks it: [`super::Server::accept_unsigned_documents`].
 use super::recipient::Evidence;
 use crate::nsm::Fields;
+use evidence::Facts;
 use minicbor::decode::Decoder;
 use minicbor::encode::Encoder;
 use std::collections::BTreeMap;
@@ -32,7 +33,33 @@ pub fn read(document: &[u8]) -> Result<Evidence, String> {
     parse(document).map_err(|reason| format!("not one of an emulated module either: {reason}"))
 }
 
+/// What stands in a document in QEMU's form, as a verifier of evidence takes it. That it is true rests on whoever runs the emulator.
+///
+/// # Errors
+/// How it differs from that form.
+pub fn facts(document: &[u8]) -> Result<Facts, String> {
+    let payload = payload(document)?;
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    Ok(Facts {
+        module_id: payload.module_id.to_owned(),
+        timestamp_ms: payload.timestamp_ms,
+        public_key: owned(payload.public_key),
+        user_data: owned(payload.user_data),
+        nonce: owned(payload.nonce),
+        pcrs: payload.pcrs,
+    })
+}
+
 fn parse(document: &[u8]) -> Result<Evidence, String> {
+    let fields = payload(document)?;
+    if fields.pcrs[&0].iter().all(|byte| *byte == 0) {
+        return Err("PCR0 is zero: it measures nothing".to_owned());
+    }
+    let public_key = fields.public_key.map(<[u8]>::to_vec);
+    Ok(Evidence { pcrs: fields.pcrs, public_key, timestamp_millis: fields.timestamp_ms })
+}
+
+fn payload(document: &[u8]) -> Result<Payload<'_>, String> {
     at_most("the document", document, MAX_DOCUMENT_BYTES)?;
     let payload = envelope(document)?;
     let fields = Payload::read(payload)?;
@@ -40,11 +67,7 @@ fn parse(document: &[u8]) -> Result<Evidence, String> {
     if write(&fields.bytes()) != document {
         return Err("its fields are right, but they are not written as QEMU writes them".to_owned());
     }
-    if fields.pcrs[&0].iter().all(|byte| *byte == 0) {
-        return Err("PCR0 is zero: it measures nothing".to_owned());
-    }
-    let public_key = fields.public_key.map(<[u8]>::to_vec);
-    Ok(Evidence { pcrs: fields.pcrs, public_key, timestamp_millis: fields.timestamp_ms })
+    Ok(fields)
 }
 
 /// The payload of an untagged COSE_Sign1 whose algorithm and signature say that there is none.

@@ -107,7 +107,12 @@ fn ceremony() -> Ceremony {
         kms_proxy_port: 8000,
     };
     let Push { credentials, .. } = push(true);
-    Ceremony { task: Task::Import { key }, nonce: b"a nonce of a test".to_vec(), sealed: vec![0x5e; 80], credentials }
+    Ceremony {
+        task: Task::Import { key, public_key: "AAAA".to_owned() },
+        nonce: b"a nonce of a test".to_vec(),
+        sealed: vec![0x5e; 80],
+        credentials,
+    }
 }
 
 fn offer() -> Ceremony {

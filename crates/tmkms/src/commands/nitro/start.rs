@@ -137,7 +137,7 @@ impl Start {
 /// What this build does besides signing: only the ceremony image's build has anything.
 fn own_ceremonies() -> Option<Box<dyn Ceremonies>> {
     #[cfg(feature = "nitro-ceremony")]
-    return Some(Box::new(ceremony::Workshop));
+    return Some(Box::<ceremony::Workshop>::default());
     #[cfg(not(feature = "nitro-ceremony"))]
     None
 }
