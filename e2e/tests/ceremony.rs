@@ -23,6 +23,7 @@ fn with_ceremony(name: &str, body: impl FnOnce(&Sandbox, Enclave, Ceremony) -> R
         let ceremony = enclave.start_ceremony("")?;
         let role = ["--ceremony-measurements", "ceremony.json", "--ceremony-role", CEREMONY_ROLE];
         enclave.put_policy_of(&ceremony.arn, &role)?;
+        enclave.put_policy_of(&ceremony.second, &role)?;
         enclave.kms().set_iam(CEREMONY_ROLE, RANDOM)?;
         body(sandbox, enclave, ceremony)
     })
@@ -245,5 +246,154 @@ fn a_ceremony_image_signs_nothing_and_a_signers_image_makes_nothing() -> Result<
             (fs::read(enclave.folder().join("ceremony.json"))?, enclave.status()?["pcrs"]["0"].to_string());
         ensure!(!String::from_utf8_lossy(&one).contains(&other), "both images measure alike");
         Ok(())
+    })
+}
+
+/// A key of an operator who signs elsewhere until now: offered, sealed on its machine, sent, and then it signs.
+#[test]
+fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()> {
+    with_ceremony("ceremony-import", |sandbox, enclave, ceremony| {
+        enclave.command(&["softsign", "keygen", "-t", "consensus", "secrets/old.key"])?;
+        let root = root();
+        let offer = |name: &str| {
+            enclave.command(&[
+                "nitro",
+                "import-key",
+                "offer",
+                "-i",
+                &ceremony.cid,
+                "--nonce",
+                "of today, 77ab12",
+                "--out",
+                name,
+            ])
+        };
+        let seal = |offer: &str, measurements: &str, out: &str, more: &[&str]| {
+            let line = [
+                "nitro",
+                "import-key",
+                "seal",
+                "-f",
+                "base64",
+                "--offer",
+                offer,
+                "--measurements",
+                measurements,
+                "--root",
+                &root,
+            ];
+            let of = [
+                "--nonce",
+                "of today, 77ab12",
+                "--chain-id",
+                CHAIN,
+                "--key",
+                &ceremony.arn,
+                "--out",
+                out,
+                "secrets/old.key",
+            ];
+            enclave.command(&[&line[..], &of, more].concat())
+        };
+        let send = |sealed: &str, out: &str| {
+            let line = [
+                "import-key",
+                "send",
+                "-i",
+                &ceremony.cid,
+                "--sealed",
+                sealed,
+                "--measurements",
+                "ceremony.json",
+                "--root",
+                &root,
+            ];
+            enclave.in_ceremony(&[&line[..], &["--out", out]].concat())
+        };
+        offer("offer.json")?;
+        // Without a word about its state, and to another image, nothing is sealed.
+        let refused = seal("offer.json", "ceremony.json", "nothing", &[]);
+        ensure!(format!("{refused:?}").contains("without its state it could sign twice"), "{refused:?}");
+        fs::write(
+            enclave.folder().join("other.json"),
+            format!("{{\"Measurements\": {{\"PCR0\": \"{}\"}}}}", "ab".repeat(48)),
+        )?;
+        let refused = seal("offer.json", "other.json", "nothing", &["--never-signed"]);
+        ensure!(format!("{refused:?}").contains("NOT PROVEN: PCR0"), "{refused:?}");
+        ensure!(!enclave.folder().join("nothing").exists(), "a refused seal left a folder");
+
+        // The state of FilePV comes along.
+        let filepv = "{\"height\": \"1234\", \"round\": 0, \"step\": 3}";
+        fs::write(enclave.folder().join("priv_validator_state.json"), filepv)?;
+        let shown = seal(
+            "offer.json",
+            "ceremony.json",
+            "with-state",
+            &["--state", "priv_validator_state.json", "--state-from", "filepv"],
+        )?;
+        ensure!(shown.contains("1234") && shown.contains("must never sign with it again"), "{shown}");
+        let file = format!("with-state/{CHAIN}_priv_validator_state.json");
+        let shown = enclave.command(&["state", "show", "--file", &file])?;
+        ensure!(shown.contains("1234"), "{shown}");
+
+        // What is sealed is bound to what it is to become, and to one offer.
+        seal("offer.json", "ceremony.json", "sealed", &["--never-signed"])?;
+        let text = fs::read_to_string(enclave.folder().join("sealed/sealed-key.json"))?;
+        fs::write(enclave.folder().join("changed.json"), text.replace("\"consensus\"", "\"identity\""))?;
+        let changed = send("changed.json", "refused")?;
+        ensure!(!changed.status.success() && said(&changed).contains("does not open"), "{}", said(&changed));
+        let late = send("sealed/sealed-key.json", "refused")?;
+        ensure!(!late.status.success() && said(&late).contains("there is no offer"), "{}", said(&late));
+        offer("offer2.json")?;
+        let late = send("sealed/sealed-key.json", "refused")?;
+        ensure!(!late.status.success() && said(&late).contains("does not open"), "{}", said(&late));
+        ensure!(!enclave.folder().join("refused").exists(), "a refused import left a folder");
+
+        offer("offer3.json")?;
+        seal("offer3.json", "ceremony.json", "sealed3", &["--never-signed"])?;
+        let sent = send("sealed3/sealed-key.json", "made")?;
+        ensure!(sent.status.success() && said(&sent).contains("imported consensus key"), "{}", said(&sent));
+        let key = fs::read_to_string(enclave.folder().join("secrets/old.key"))?;
+        for (name, log) in enclave.logs() {
+            ensure!(!String::from_utf8_lossy(&log).contains(key.trim()), "the key is in {name}");
+        }
+        drop(ceremony);
+        let mut rig = serve(sandbox, enclave, "made", "ed25519")?;
+        let height = rig.grow(6)?;
+        ensure!(!rig.chain.signed_heights(2, height - 1)?.is_empty(), "nothing was signed");
+        rig.expect_clean()
+    })
+}
+
+#[test]
+fn a_key_moves_to_another_kms_key_and_method_and_signs_on() -> Result<()> {
+    with_ceremony("ceremony-rewrap", |sandbox, enclave, ceremony| {
+        keygen(&enclave, &ceremony, "first", &[])?;
+        let root = root();
+        let rewrap = |from: &str, key: &str, out: &str, more: &[&str]| {
+            let line = ["rewrap", "-i", &ceremony.cid, "--from", from, "--key", key, "--out", out];
+            let checked = ["--measurements", "ceremony.json", "--root", &root];
+            enclave.in_ceremony(&[&line[..], &checked, more].concat())
+        };
+        let moved = rewrap("first", &ceremony.second, "made", &["--method", "data-key"])?;
+        ensure!(moved.status.success() && said(&moved).contains("rewrapped consensus key"), "{}", said(&moved));
+        let ((old, of_old), (new, of_new)) =
+            (enclave.sealed_by_ceremony("first")?, enclave.sealed_by_ceremony("made")?);
+        ensure!(of_old == of_new && old.arn != new.arn && new.arn == ceremony.second, "{old:?} {new:?}");
+
+        // Not under a key that the image does not name, and not with another public key than the folder's.
+        let foreign = ceremony.second.replace("111122223333", "999922223333");
+        let refused = rewrap("first", &foreign, "refused", &[])?;
+        ensure!(!refused.status.success() && said(&refused).contains("[kms] key_arns"), "{}", said(&refused));
+        keygen(&enclave, &ceremony, "other", &[])?;
+        fs::copy(enclave.folder().join("other/ciphertext.b64"), enclave.folder().join("first/ciphertext.b64"))?;
+        let swapped = rewrap("first", &ceremony.second, "refused", &[])?;
+        ensure!(!swapped.status.success() && !enclave.folder().join("refused").exists(), "{}", said(&swapped));
+        e2e::say(&format!("a swapped ciphertext: {}", said(&swapped).lines().last().unwrap_or_default()));
+        drop(ceremony);
+        let mut rig = serve(sandbox, enclave, "made", "ed25519")?;
+        let height = rig.grow(6)?;
+        ensure!(!rig.chain.signed_heights(2, height - 1)?.is_empty(), "nothing was signed");
+        rig.expect_clean()
     })
 }

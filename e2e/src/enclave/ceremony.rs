@@ -23,22 +23,28 @@ pub struct Ceremony {
     pub cid: String,
     /// The KMS key.
     pub arn: String,
+    /// Another one that its policy names.
+    pub second: String,
 }
 
 impl Enclave {
-    /// A KMS key for a ceremony, and the lines of a measured policy that name it. KMS knows the role; the key's policy lets the
+    /// Two KMS keys for a ceremony, and the lines of a measured policy that name them. KMS knows the role; the keys' policy lets the
     /// administrator change it, and nobody do anything else yet.
     ///
     /// # Errors
     /// When KMS refuses.
-    pub fn key_for_ceremony(&self) -> Result<(String, String)> {
+    pub fn keys_for_ceremony(&self) -> Result<([String; 2], String)> {
         let administration = serde_json::json!({"Version": "2012-10-17", "Statement": [
             {"Sid": "administration", "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Resource": "*",
              "Action": ["kms:CreateKey", "kms:DescribeKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy"]}]});
-        let arn = self.kms().create_key(&administration.to_string())?;
+        let make = || self.kms().create_key(&administration.to_string());
+        let arns = [make()?, make()?];
         self.kms().add_principal(CEREMONY_ACCESS_KEY, SECRET_KEY, None, CEREMONY_ROLE, None);
-        let policy = format!("[kms]\nkey_arns = [\"{arn}\"]\naccounts = [\"{ACCOUNT}\"]\nregions = [\"{REGION}\"]\n");
-        Ok((arn, policy))
+        let policy = format!(
+            "[kms]\nkey_arns = [\"{}\", \"{}\"]\naccounts = [\"{ACCOUNT}\"]\nregions = [\"{REGION}\"]\n",
+            arns[0], arns[1]
+        );
+        Ok((arns, policy))
     }
 
     /// Starts a ceremony enclave, a process, under a policy that names a new KMS key, and writes its measurements to `ceremony.json`.
@@ -46,7 +52,7 @@ impl Enclave {
     /// # Errors
     /// When it does not get to where it waits.
     pub fn start_ceremony(&self, policy: &str) -> Result<Ceremony> {
-        let (arn, names) = self.key_for_ceremony()?;
+        let ([arn, second], names) = self.keys_for_ceremony()?;
         fs::copy(self.kms().ca_pem_path(), self.folder.join(KMS_ROOT))?;
         let base =
             names + &format!("[kms.endpoint]\nhost = \"localhost\"\nregion = \"{REGION}\"\nroot = \"{KMS_ROOT}\"\n");
@@ -60,7 +66,7 @@ impl Enclave {
         ensure!(status["ceremony"] == true, "the status does not say that it is a ceremony image: {status}");
         self.trust_nsm()?;
         self.measure(&status, "ceremony.json")?;
-        Ok(Ceremony { enclave, _proxy: proxy, cid, arn })
+        Ok(Ceremony { enclave, _proxy: proxy, cid, arn, second })
     }
 
     /// Writes the measurements that a status shows into a file of the folder, in nitro-cli's shape.
@@ -94,12 +100,21 @@ impl Enclave {
     /// # Errors
     /// When it cannot be run.
     pub fn keygen_at(&self, cid: &str, options: &[&str]) -> Result<Output> {
+        self.in_ceremony(&[&["keygen", "-i", cid], options].concat())
+    }
+
+    /// Any `nitro` command with the ceremony's credentials.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn in_ceremony(&self, options: &[&str]) -> Result<Output> {
         let mut command = self.tool()?;
-        command.args(["nitro", "keygen", "-i", cid]);
+        command.arg("nitro");
+        command.args(options);
         if !options.contains(&"--kms-proxy-port") {
             command.args(["--kms-proxy-port", &KMS_PROXY_PORT.to_string()]);
         }
-        command.args(options).env("AWS_ACCESS_KEY_ID", CEREMONY_ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command.env("AWS_ACCESS_KEY_ID", CEREMONY_ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
         command.stdin(Stdio::null()).output().context("cannot run nitro keygen")
     }
 

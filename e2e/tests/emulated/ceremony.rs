@@ -20,7 +20,7 @@ fn a_key_of_the_ceremony_image_signs_a_chain_in_the_signers_image_and_both_prove
     let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     Sandbox::run("emulated-ceremony", |sandbox| {
         let mut enclave = Enclave::prepare_emulated(sandbox, "tmkms", Vec::new(), Machine::ceremony()?)?;
-        let (arn, names) = enclave.key_for_ceremony()?;
+        let ([arn, _], names) = enclave.keys_for_ceremony()?;
         enclave.policy = names;
         enclave.start_kms_proxy()?;
         enclave.start_enclave()?;

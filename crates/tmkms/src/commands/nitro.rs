@@ -4,6 +4,10 @@ mod asking;
 #[cfg(feature = "host")]
 mod attest;
 #[cfg(feature = "host")]
+mod ceremony;
+#[cfg(feature = "host")]
+mod import_key;
+#[cfg(feature = "host")]
 mod keygen;
 #[cfg(feature = "host")]
 mod logs;
@@ -17,6 +21,8 @@ mod policy;
 mod proxy;
 #[cfg(feature = "host")]
 mod push_config;
+#[cfg(feature = "host")]
+mod rewrap;
 #[cfg(feature = "nitro-enclave")]
 pub(crate) mod start;
 #[cfg(feature = "host")]
@@ -59,6 +65,10 @@ pub(crate) enum Nitro {
     #[cfg(feature = "host")]
     Keygen(keygen::Keygen),
     #[cfg(feature = "host")]
+    ImportKey(Box<import_key::ImportKey>),
+    #[cfg(feature = "host")]
+    Rewrap(rewrap::Rewrap),
+    #[cfg(feature = "host")]
     Attest(attest::Attest),
     #[cfg(feature = "host")]
     Verify(Box<verify::Verify>),
@@ -86,6 +96,10 @@ impl Nitro {
             Self::Proxy(command) => command.run(),
             #[cfg(feature = "host")]
             Self::Keygen(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::ImportKey(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Rewrap(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Attest(command) => command.run(out),
             #[cfg(feature = "host")]

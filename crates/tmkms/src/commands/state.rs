@@ -44,6 +44,18 @@ impl State {
     }
 }
 
+/// Runs one of these commands as it would be typed: for commands that make a state on their way.
+pub(super) fn run_words(words: &[String], out: &mut dyn Write) -> Result<(), Failure> {
+    #[derive(clap::Parser)]
+    #[command(no_binary_name = true)]
+    struct Words {
+        #[command(subcommand)]
+        state: State,
+    }
+    let parsed = <Words as clap::Parser>::try_parse_from(words);
+    parsed.map_err(|error| Failure::new(crate::failure::Exit::Usage, error.to_string(), ""))?.state.run(out)
+}
+
 /// A height on the command line: from 1 on, because a record of height 0 says that the key has never signed.
 fn height(text: &str) -> Result<Height, String> {
     let height = text.parse().ok().and_then(|number: i64| Height::try_from(number).ok());

@@ -85,7 +85,7 @@ pub(super) fn chosen_or_random(nonce: Option<&str>) -> Result<String, Failure> {
     check(chosen).map(|()| chosen.to_owned())
 }
 
-fn read_or_refuse(attested: &Attested, nonce: &str) -> Result<Evidence, Failure> {
+pub(super) fn read_or_refuse(attested: &Attested, nonce: &str) -> Result<Evidence, Failure> {
     read(&attested.statement, &attested.document, nonce).map_err(|what| {
         let help = "compare `tmkms version` here and in the enclave (`tmkms nitro status`)";
         Failure::new(Exit::Runtime, format!("the enclave's attestation cannot be used: {what}"), help)

@@ -1,21 +1,9 @@
-//! `tmkms nitro keygen`: has a ceremony enclave make a key, checks what comes back, and lays it down in a folder that people can read.
-mod folder;
-
-use super::asking::{self, EnclaveOption, plain};
-use super::{attest, verify};
-use crate::failure::{Exit, Failure};
-use base64ct::{Base64, Encoding};
-use clap::{Args, ValueEnum};
-use evidence::{Ceremony as Said, Evidence, Statement};
-use folder::Folder;
-use host::control_client::Client;
-use host::credentials::{self, Variables};
-use sha2::{Digest, Sha256};
-use signer::keys::{Algorithm, PublicKey};
+//! `tmkms nitro keygen`: has a ceremony enclave make a key.
+use super::ceremony::{Method, Place, Purpose, Work};
+use crate::failure::Failure;
+use clap::Args;
 use std::io::Write;
-use std::path::PathBuf;
-use std::time::Duration;
-use wire::control::{Answer, Ceremony, KeyOrder, Made, Request, Task};
+use wire::control::{KeyOrder, Task};
 
 const EXAMPLES: &str = "\
 The enclave of -i must run the ceremony image (cargo xtask image --ceremony --policy policy.toml), whose measured policy names the KMS key. \
@@ -33,30 +21,12 @@ Examples:
       --measurements ceremony-measurements.json --out cosmoshub-4
   tmkms nitro keygen -i 16 --chain-id cosmoshub-4 --purpose identity --key arn:… --out cosmoshub-4-identity";
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Purpose {
-    /// It signs votes
-    Consensus,
-    /// It answers a node's challenge where the node is reached over TCP
-    Identity,
-}
-
-/// How it is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Method {
-    /// By kms:Encrypt
-    KmsEncrypt,
-    /// With AES-256-GCM under a data key of KMS: needs kms:GenerateDataKey, which a key policy can bind to a measurement, and no kms:Encrypt
-    DataKey,
-}
-
 /// Have a ceremony enclave make a key that nobody has seen
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Keygen {
     #[command(flatten)]
-    enclave: EnclaveOption,
+    place: Place,
     /// The chain that it is for
     #[arg(long, value_name = "ID")]
     chain_id: String,
@@ -72,151 +42,19 @@ pub struct Keygen {
     /// How it is encrypted
     #[arg(long, value_enum, default_value_t = Method::KmsEncrypt)]
     method: Method,
-    /// The parent's port of the proxy to KMS
-    #[arg(long, value_name = "PORT", default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=4_294_967_294))]
-    kms_proxy_port: u32,
-    /// The ceremony image's measurements: check the document at once
-    #[arg(long, value_name = "FILE")]
-    measurements: Option<PathBuf>,
-    /// Believe this root certificate (PEM) instead of AWS's: of a simulated module, for tests
-    #[arg(long, value_name = "FILE", requires = "measurements")]
-    root: Option<PathBuf>,
-    /// What the document's nonce shall be; otherwise random
-    #[arg(long, value_name = "TEXT")]
-    nonce: Option<String>,
-    /// Write into this folder, which must not be there yet
-    #[arg(long, value_name = "FOLDER")]
-    out: PathBuf,
 }
-
-/// How long KMS may take, three requests and their repetitions.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Keygen {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
-        // Before anything is made: a key that cannot be laid down would be lost.
-        let folder = Folder::prepare(&self.out)?;
-        let nonce = attest::chosen_or_random(self.nonce.as_deref())?;
-        let trust =
-            self.measurements.as_ref().map(|file| verify::Checker::new(file, self.root.as_deref())).transpose()?;
-        let found = credentials::find(&Variables::of_process());
-        let credentials = found.map_err(|error| Failure::new(Exit::Runtime, error.to_string(), error.remedy()))?;
-        writeln!(out, "credentials of {}", credentials.source)?;
-        let order = self.order();
-        let request = Request::Ceremony(Box::new(Ceremony {
-            task: Task::Generate { key: order.clone() },
-            nonce: nonce.clone().into_bytes(),
-            sealed: Vec::new(),
-            credentials: Some(credentials),
-        }));
-        let made = self.ask(&request, out)?;
-        let key = Key::read(&made, &order, &nonce)?;
-        let checked = match &trust {
-            None => None,
-            Some(trust) => {
-                trust.check(&key.evidence, &nonce)?;
-                Some("checked: the document is genuine, of this image, and binds this public key and ciphertext")
-            }
-        };
-        folder.write(&key, &nonce)?;
-        writeln!(out, "made the {} key of {}: {}", key.said.purpose, plain(&key.said.chain_id), key.public)?;
-        writeln!(out, "  address   {}", key.public.address())?;
-        writeln!(out, "  folder    {}", self.out.display())?;
-        match checked {
-            Some(text) => writeln!(out, "  {text}")?,
-            None => writeln!(
-                out,
-                "  NOT CHECKED: this machine could have exchanged it. Before you use it, on another one:\n    \
-                 tmkms nitro verify {}/attestation.json --measurements MEASUREMENTS.json --nonce '{nonce}' --ciphertext {}/{}",
-                self.out.display(),
-                self.out.display(),
-                folder::CIPHERTEXT
-            )?,
-        }
-        Ok(out.flush()?)
-    }
-
-    fn order(&self) -> KeyOrder {
-        KeyOrder {
+        let order = KeyOrder {
             chain_id: self.chain_id.clone(),
-            purpose: match self.purpose {
-                Purpose::Consensus => "consensus",
-                Purpose::Identity => "identity",
-            }
-            .to_owned(),
+            purpose: self.purpose.name().to_owned(),
             algorithm: self.algorithm.clone(),
             key_arn: self.key.clone(),
-            method: match self.method {
-                Method::KmsEncrypt => "kms-encrypt",
-                Method::DataKey => "data-key",
-            }
-            .to_owned(),
-            kms_proxy_port: self.kms_proxy_port,
-        }
-    }
-
-    /// Sends it, shows where the enclave is, and gives what it made.
-    fn ask(&self, request: &Request, out: &mut dyn Write) -> Result<Made, Failure> {
-        let mut client = Client::connect(&self.enclave.target()).map_err(|error| asking::unreachable(&error))?;
-        client.send(request, None).map_err(|error| asking::unreachable(&error))?;
-        loop {
-            match client.next(Some(PATIENCE)).map_err(|error| asking::unreachable(&error))? {
-                Some(Answer::Progress(progress)) => {
-                    writeln!(out, "{}", plain(&progress.detail))?;
-                    out.flush()?;
-                }
-                Some(Answer::Made(made)) => return Ok(*made),
-                Some(Answer::Failed(failure)) => return Err(asking::failed(&failure)),
-                _ => return Err(asking::unexpected()),
-            }
-        }
-    }
-}
-
-/// A key that was made, as far as it may be seen.
-struct Key {
-    said: Said,
-    public: PublicKey,
-    ciphertext: Vec<u8>,
-    evidence: Evidence,
-}
-
-impl Key {
-    /// What the enclave gave, if it is what was ordered and the pieces are of one whole.
-    fn read(made: &Made, order: &KeyOrder, nonce: &str) -> Result<Self, Failure> {
-        let wrong = |what: String| {
-            let help = "nothing was written. Compare `tmkms version` here and there, and order again; if it happens again, something stands between";
-            Failure::new(Exit::Runtime, format!("what came from the enclave cannot be used: {what}"), help)
+            method: self.method.name().to_owned(),
+            kms_proxy_port: self.place.kms_proxy_port,
         };
-        let evidence = attest::read(&made.statement, &made.document, nonce).map_err(wrong)?;
-        let Statement::Ceremony(said) = evidence.statement.clone() else {
-            return Err(wrong("its statement is not one of a ceremony".to_owned()));
-        };
-        let ciphertext =
-            Base64::decode_vec(&made.ciphertext).map_err(|_| wrong("its ciphertext is not base64".to_owned()))?;
-        let digest: String = Sha256::digest(&ciphertext).iter().map(|byte| format!("{byte:02x}")).collect();
-        let differs = [
-            ("the ciphertext's SHA-256", said.ciphertext_sha256.as_str(), digest.as_str()),
-            ("chain", &said.chain_id, &order.chain_id),
-            ("purpose", &said.purpose, &order.purpose),
-            ("algorithm", &said.algorithm, &order.algorithm),
-            ("KMS key", &said.key_arn, &order.key_arn),
-            ("method", &said.method, &order.method),
-            ("origin", &said.origin, "generated"),
-        ];
-        if let Some((what, got, expected)) = differs.into_iter().find(|(_, got, expected)| got != expected) {
-            return Err(wrong(format!("{what}: expected {}, got {}", plain(expected), plain(got))));
-        }
-        let public =
-            public_key(&said).ok_or_else(|| wrong(format!("its public key is none: {}", plain(&said.public_key))))?;
-        Ok(Self { said, public, ciphertext, evidence })
-    }
-}
-
-fn public_key(said: &Said) -> Option<PublicKey> {
-    let bytes = Base64::decode_vec(&said.public_key).ok()?;
-    match said.algorithm.parse().ok()? {
-        Algorithm::Ed25519 => bytes.try_into().ok().map(PublicKey::Ed25519),
-        Algorithm::Secp256k1 => bytes.try_into().ok().map(PublicKey::Secp256k1),
+        let task = Task::Generate { key: order.clone() };
+        self.place.perform(Work { task, order, sealed: Vec::new(), origin: "generated", public_key: None }, out)
     }
 }

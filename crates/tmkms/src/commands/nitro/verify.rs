@@ -148,7 +148,10 @@ impl Verify {
             (Statement::Signer(_), _) => {
                 checked.problems.push("its file is a signer's attestation, no ceremony's".to_owned())
             }
-            (Statement::Ceremony(_), Statement::Ceremony(_)) => {
+            (Statement::Offer(_), _) => {
+                checked.problems.push("its file is an offer for an import, no ceremony's evidence of a key".to_owned());
+            }
+            (Statement::Ceremony(_), Statement::Ceremony(_) | Statement::Offer(_)) => {
                 return Err(Failure::new(
                     Exit::Usage,
                     format!(
@@ -177,23 +180,33 @@ impl Checker {
 
     /// Fails unless all of it is proven.
     pub(super) fn check(&self, evidence: &Evidence, nonce: &str) -> Result<(), Failure> {
-        let expected = Expected { nonce: Some(nonce.as_bytes().to_vec()), ..self.expected.clone() };
+        self.check_as(evidence, Some(nonce))
+    }
+
+    /// The same, with a nonce only where one was chosen.
+    pub(super) fn check_as(&self, evidence: &Evidence, nonce: Option<&str>) -> Result<(), Failure> {
+        let expected = Expected { nonce: nonce.map(|nonce| nonce.as_bytes().to_vec()), ..self.expected.clone() };
         let checked = check_evidence(evidence.clone(), Path::new("what the enclave gave"), &self.trust, &expected)?;
         refuse(&checked.problems)
     }
 }
 
+/// A ciphertext in base64 in a file.
+pub(super) fn ciphertext(path: &Path, option: &str) -> Result<Vec<u8>, Failure> {
+    use base64ct::{Base64, Encoding};
+    let unusable = |what: String| Failure::new(Exit::Usage, format!("{option} {}: {what}", path.display()), "");
+    let bytes = read_bytes(path, 64 << 10).map_err(|error| unusable(error.to_string()))?;
+    let text: String = String::from_utf8_lossy(&bytes).split_ascii_whitespace().collect();
+    Base64::decode_vec(&text).map_err(|_| unusable("expected base64".to_owned()))
+}
+
 /// What is wrong if a file does not hold the ciphertext of which the statement is.
 fn other_ciphertext(path: &Path, statement: &Statement) -> Result<Option<String>, Failure> {
-    use base64ct::{Base64, Encoding};
     use sha2::{Digest, Sha256};
     let Statement::Ceremony(made) = statement else {
         return Ok(Some("--ciphertext is for a ceremony's evidence, and this is a signer's".to_owned()));
     };
-    let unusable = |what: String| Failure::new(Exit::Usage, format!("--ciphertext {}: {what}", path.display()), "");
-    let bytes = read_bytes(path, 64 << 10).map_err(|error| unusable(error.to_string()))?;
-    let text: String = String::from_utf8_lossy(&bytes).split_ascii_whitespace().collect();
-    let bytes = Base64::decode_vec(&text).map_err(|_| unusable("expected base64".to_owned()))?;
+    let bytes = ciphertext(path, "--ciphertext")?;
     let got: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let expected = &made.ciphertext_sha256;
     Ok((got != *expected).then(|| format!("the ciphertext's SHA-256: expected {}, got {got}", plain(expected))))
@@ -201,12 +214,15 @@ fn other_ciphertext(path: &Path, statement: &Statement) -> Result<Option<String>
 
 /// Reads, verifies and judges.
 fn check(path: &Path, trust: &Trust, expected: &Expected) -> Result<Checked, Failure> {
-    let unusable = |what: &str, help: &str| Failure::new(Exit::Runtime, format!("{}: {what}", path.display()), help);
-    let help = "ask for the file that `tmkms nitro attest --out FILE` wrote, unchanged";
-    let bytes = read_bytes(path, MAX_EVIDENCE_BYTES as u64).map_err(|error| unusable(&error.to_string(), help))?;
-    let evidence =
-        Evidence::parse(&bytes).map_err(|error| unusable(&format!("no evidence: {}", plain(&error.0)), help))?;
-    check_evidence(evidence, path, trust, expected)
+    check_evidence(read(path)?, path, trust, expected)
+}
+
+/// Reads a file of evidence, and believes nothing of it.
+pub(super) fn read(path: &Path) -> Result<Evidence, Failure> {
+    let help = "ask for the file that `tmkms nitro attest --out FILE` or the ceremony wrote, unchanged";
+    let unusable = |what: &str| Failure::new(Exit::Runtime, format!("{}: {what}", path.display()), help);
+    let bytes = read_bytes(path, MAX_EVIDENCE_BYTES as u64).map_err(|error| unusable(&error.to_string()))?;
+    Evidence::parse(&bytes).map_err(|error| unusable(&format!("no evidence: {}", plain(&error.0))))
 }
 
 fn check_evidence(evidence: Evidence, path: &Path, trust: &Trust, expected: &Expected) -> Result<Checked, Failure> {

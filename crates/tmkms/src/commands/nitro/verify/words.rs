@@ -113,6 +113,10 @@ impl Page<'_> {
                 lines.push(format!("Its configuration's SHA-256 is {}.", plain(&signer.config_sha256)));
             }
             Statement::Ceremony(_) => lines.extend(made(self.checked, maker)),
+            Statement::Offer(offer) => lines.push(format!(
+                "{maker}, not in debug mode, ran the ceremony image of these measurements, and offers that a key be sealed to {}.",
+                plain(&offer.seal_to)
+            )),
         }
         if self.expected.nonce.is_some() {
             lines.push("The nonce is yours: it was said after you chose it.".to_owned());
@@ -131,6 +135,10 @@ impl Page<'_> {
             Statement::Ceremony(made) if made.origin == "generated" => lines.push(
                 "That nobody else had the key released since it was made: who may is what the KMS key's policy says, then and now.".to_owned(),
             ),
+            Statement::Ceremony(made) if made.origin == "rewrapped" => lines.push(
+                "Where the key is from: it was encrypted anew. The evidence of the ceremony before, of the same public key, says it.".to_owned(),
+            ),
+            Statement::Offer(_) => {}
             Statement::Ceremony(_) => lines.push(
                 "That no copy of the key is anywhere else: it was made outside and imported, and whoever had it may have it still.".to_owned(),
             ),
@@ -171,7 +179,11 @@ fn made(ceremony: &Checked, maker: &str) -> Vec<String> {
     let at = Timestamp(ceremony.facts.timestamp_ms / 1000);
     let (chain, key, algorithm) = (plain(&made.chain_id), plain(&made.public_key), plain(&made.algorithm));
     let purpose = plain(&made.purpose);
-    let came = if made.origin == "generated" { "was generated inside it" } else { "was brought into it from outside" };
+    let came = match made.origin.as_str() {
+        "generated" => "was generated inside it",
+        "rewrapped" => "was opened inside it and encrypted anew",
+        _ => "was brought into it from outside",
+    };
     vec![
         format!("{maker}, not in debug mode, ran the ceremony image of these measurements at {at}."),
         format!("The {purpose} key of {chain}, {key} ({algorithm}), {came}."),
