@@ -268,6 +268,16 @@ fn metrics_are_relayed_and_an_enclave_that_is_gone_is_503_with_the_reason() {
     assert!(child.wait().unwrap().success());
 }
 
+#[test]
+fn a_ceremony_image_that_waits_is_well_and_says_what_it_is() {
+    let (world, _enclave) = world_with(Status { ceremony: true, has_policy: true, ..status(Phase::Waiting) });
+    let said = world.run(&["status"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(said.out.contains("image          a ceremony image: it makes keys, and signs nothing\n"), "{}", said.out);
+    let (world, _enclave) = world_with(Status { ceremony: true, ..status(Phase::Broken) });
+    assert_eq!(world.run(&["status"]).code, 1);
+}
+
 /// The statement and a "document" that holds its hash and the nonce, as a module would put them there.
 fn attested(statement: &str, nonce: &[u8]) -> Vec<Answer> {
     let hash = evidence::user_data("tmkms signer attestation v1", statement);

@@ -48,6 +48,10 @@ impl Status {
 
 /// What keeps the enclave from being well.
 fn sick(page: &Page) -> Vec<Failure> {
+    // A ceremony image has nothing to serve: it waits for orders.
+    if page.ceremony && page.phase == Phase::Waiting {
+        return Vec::new();
+    }
     if page.phase != Phase::Serving {
         return vec![match &page.failure {
             Some(failure) => asking::failed(failure),
@@ -83,6 +87,9 @@ fn write_page(page: &Page, out: &mut dyn Write) -> io::Result<()> {
     let up = duration(page.uptime_seconds);
     writeln!(out, "enclave: tmkms {}{commit}, up for {up}", asking::plain(&page.version))?;
     writeln!(out, "phase          {} for {}", asking::phase(page.phase), duration(page.phase_seconds))?;
+    if page.ceremony {
+        writeln!(out, "image          a ceremony image: it makes keys, and signs nothing")?;
+    }
     if let Some(failure) = &page.failure {
         writeln!(
             out,
