@@ -2,7 +2,7 @@
 use anyhow::{Context, Result, ensure};
 use e2e::enclave::{Enclave, EnclaveChain, said};
 use e2e::tamper::Mode;
-use e2e::{ChainSpec, Client, EnclaveRig, Line, Observer, Sandbox, Transport, Vote, until};
+use e2e::{Answer, ChainSpec, Client, EnclaveRig, Line, Observer, Sandbox, Transport, Vote, until};
 use serde_json::Value;
 use sim::kms::Fault;
 use std::fs;
@@ -443,5 +443,87 @@ fn a_serving_enclave_attests_to_its_keys_and_an_upgraded_one_to_its_new_measurem
         let old = verify(rig, "b.json", "first.json", "the second nonce");
         ensure!(format!("{old:?}").contains("NOT PROVEN: PCR0: expected"), "{old:?}");
         verify(rig, "b.json", "second.json", "the second nonce").map(drop)
+    })
+}
+
+/// docs/ceremony.md and chapter 13 of docs/operations-nitro.md: the state travels, and what was signed there is refused here.
+#[test]
+fn a_validator_moves_to_another_parent_with_its_state_and_signs_on() -> Result<()> {
+    let spec = one(Transport::Unix);
+    Sandbox::run("enclave-moves", |sandbox| {
+        let mut client = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, &spec.id)?;
+        let observer = Observer::new();
+        let mut rig = EnclaveRig::start_with(sandbox, spec, &[client.addr()])?;
+        rig.grow(3)?;
+        let (id, file) = (rig.chain.spec.id.clone(), format!("state/{}_priv_validator_state.json", rig.chain.spec.id));
+        let export = ["state", "export", "--file", &file, "--to", "ours", "moved.json"];
+        let used = rig.enclave.command(&export);
+        ensure!(format!("{used:?}").contains("in use"), "a live state was exported: {used:?}");
+        rig.enclave.kill_enclave();
+        rig.enclave.persist.as_mut().context("no persist")?.kill();
+        rig.enclave.command(&export)?;
+        let last = i64::try_from(rig.chain.height()?)?;
+        // Another parent: nothing of the old one is there but what was brought.
+        let folder = rig.enclave.folder().to_owned();
+        fs::rename(folder.join("state"), folder.join("state-of-the-old-parent"))?;
+        fs::create_dir(folder.join("state"))?;
+        rig.enclave.command(&[
+            "state",
+            "import",
+            "--file",
+            &file,
+            "--chain-id",
+            &id,
+            "--from",
+            "ours",
+            "moved.json",
+        ])?;
+        rig.enclave.start_persist()?;
+        rig.enclave.start_enclave()?;
+        rig.enclave.push()?;
+        // The client learns of a lost connection when it asks.
+        let vote = Vote::prevote(last, 0xaa);
+        let mut answer = client.vote(&vote, &observer)?;
+        for _ in 0..3 {
+            if !matches!(answer, Answer::Broken(_)) {
+                break;
+            }
+            client.wait(Duration::from_secs(20))?;
+            answer = client.vote(&vote, &observer)?;
+        }
+        answer.refused()?;
+        rig.grow(5)?;
+        rig.expect_clean()
+    })
+}
+
+/// docs/ceremony.md, "the state file is lost": a height above the chain's, and waiting.
+#[test]
+fn a_validator_whose_state_was_lost_comes_back_above_a_height_that_the_chain_has_yet_to_reach() -> Result<()> {
+    with_rig("enclave-lost-state", ChainSpec { validators: 4, ..one(Transport::Unix) }, |rig| {
+        rig.grow(3)?;
+        rig.enclave.kill_enclave();
+        rig.enclave.persist.as_mut().context("no persist")?.kill();
+        let (id, folder) = (rig.chain.spec.id.clone(), rig.enclave.folder().to_owned());
+        fs::rename(folder.join("state"), folder.join("lost"))?;
+        fs::create_dir(folder.join("state"))?;
+        rig.enclave.start_persist()?;
+        rig.enclave.start_enclave()?;
+        let refused = rig.enclave.try_push(&[])?;
+        ensure!(!refused.status.success() && said(&refused).contains("state"), "{}", said(&refused));
+
+        let floor = rig.chain.height()? + 25;
+        let height = floor.to_string();
+        rig.enclave.command(&["state", "init", "--file", "state", "--chain-id", &id, "--height", &height])?;
+        rig.enclave.push()?;
+        let from = rig.chain.height()?;
+        until("the chain to pass the floor", Duration::from_secs(60), || {
+            Ok((rig.chain.height()? > floor + 6).then_some(()))
+        })?;
+        let early = rig.chain.signed_heights(from + 1, floor)?;
+        ensure!(early.is_empty(), "signed at {early:?}, at or below {floor}");
+        let after = rig.chain.signed_heights(floor + 1, floor + 5)?;
+        ensure!(!after.is_empty(), "nothing was signed above {floor}");
+        Ok(())
     })
 }
