@@ -4,6 +4,8 @@ mod asking;
 #[cfg(feature = "host")]
 mod attest;
 #[cfg(feature = "host")]
+mod doctor;
+#[cfg(feature = "host")]
 mod logs;
 #[cfg(feature = "host")]
 mod metrics;
@@ -25,7 +27,7 @@ mod verify;
 mod watch;
 
 #[cfg(feature = "host")]
-pub(crate) use asking::{plain, plain_json};
+pub(crate) use asking::{plain, plain_json, plain_lines};
 
 use crate::failure::Failure;
 use clap::Subcommand;
@@ -33,7 +35,7 @@ use std::io::Write;
 
 const ABOUT: &str = "\
 The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
-signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares. \
+signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares, and doctor looks at the whole arrangement and says what to mend. \
 attest has it prove which keys it holds, and verify checks that, anywhere; policy writes the policy of the KMS key, which releases the validator's key to the image alone.";
 
 /// Sign inside a Nitro enclave
@@ -46,6 +48,8 @@ pub(crate) enum Nitro {
     PushConfig(push_config::PushConfig),
     #[cfg(feature = "host")]
     Status(status::Status),
+    #[cfg(feature = "host")]
+    Doctor(Box<doctor::Doctor>),
     #[cfg(feature = "host")]
     Logs(logs::Logs),
     #[cfg(feature = "host")]
@@ -72,6 +76,8 @@ impl Nitro {
             Self::PushConfig(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Status(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Doctor(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Logs(command) => command.run(out),
             #[cfg(feature = "host")]
