@@ -121,6 +121,18 @@ impl Case {
         }
     }
 
+    /// The same for what listens on the parent, which has ports of its own.
+    fn on_parent(&self) -> String {
+        let enclave = self.target.as_ref().map_or_else(|| "CID".to_owned(), |target| target.enclave.to_string());
+        format!("-i {}", shell_word(&enclave))
+    }
+
+    fn states_word(&self) -> String {
+        let place =
+            self.states.first().map_or_else(|| states::USUAL_PLACE.to_owned(), |place| place.display().to_string());
+        shell_word(&place)
+    }
+
     fn config_word(&self) -> String {
         shell_word(&self.config.display().to_string())
     }

@@ -29,7 +29,7 @@ pub(super) fn examine(case: &Case, status: Option<&Status>, say: Say<'_>) {
         (_, Some(ahead)) => {
             let help =
                 "synchronise the parent's clock (chrony), and start the enclave again: it takes its clock at the start";
-            say(judge("enclave", "the enclave's clock, at its start", ahead, help));
+            say(judge("enclave", "the enclave's clock at its start", ahead, help));
         }
         (Some(_), None) => say(Finding::skipped("enclave", "the enclave says nothing of its clock", "")),
         (None, None) => say(Finding::skipped("enclave", "the enclave could not be asked", "")),

@@ -3,12 +3,11 @@ use super::Case;
 use super::finding::{Finding, Say};
 use crate::commands::nitro::asking::plain;
 use crate::config::Config;
-use crate::state::shell_word;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 use wire::control::Status;
-use wire::endpoint::{Enclave, Listener, Parent};
+use wire::endpoint::{Listener, Parent};
 
 /// How long a connect may take.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -31,27 +30,30 @@ pub(super) fn examine(case: &Case, config: Option<&Config>, status: Option<&Stat
         return;
     };
     let parent = target.enclave.ports_of_parent();
+    // It need not be knocked at where the enclave is connected: behind an emulated one a node would see the knock.
+    let (up, rest): (Vec<_>, Vec<_>) = roles(config).into_iter().partition(|(_, role)| is_up(status, role));
+    for (port, role) in up {
+        say(Finding::ok("listening", format!("port {port}, {}: the enclave is connected through it", role.name())));
+    }
     if let Parent::Vsock { .. } = &parent
         && let Err(why) = loopback(&parent)
     {
-        let help = "`modprobe vsock_loopback`, or see `systemctl status 'tmkms-nitro-*'`; what the enclave says of its connections stands above";
-        say(Finding::skipped("listening", format!("this machine cannot reach its own vsock ports: {why}"), help));
+        let names: Vec<String> = rest.iter().map(|(port, role)| format!("port {port}, {}", role.name())).collect();
+        let found = format!("{}: this machine cannot reach its own vsock ports ({why})", names.join("; "));
+        let help = "load the kernel's loopback for the time of this, `modprobe vsock_loopback`; or see `systemctl status 'tmkms-nitro-*'`";
+        say(Finding::skipped("listening", found, help));
         return;
     }
-    for (port, role) in roles(config) {
-        say(match role {
-            // It need not be knocked at: behind an emulated one a node would see the knock.
-            Role::Node { ref chain, ref address } if is_up(status, chain, address) => {
-                Finding::ok("listening", format!("port {port}, {}: the enclave is connected through it", role.name()))
-            }
-            role => judge(port, &role, &target.enclave, parent.connect(port, LIMIT).map(drop)),
-        });
+    for (port, role) in rest {
+        say(judge(port, &role, case, parent.connect(port, LIMIT).map(drop)));
     }
 }
 
-fn is_up(status: Option<&Status>, chain: &str, address: &str) -> bool {
-    let chain = status.and_then(|status| status.chains.iter().find(|served| served.id == chain));
-    chain.is_some_and(|chain| chain.connections.iter().any(|node| node.up && node.address == address))
+/// Whether the enclave says that it is connected to the node behind that port.
+fn is_up(status: Option<&Status>, role: &Role) -> bool {
+    let Role::Node { chain, address } = role else { return false };
+    let chain = status.and_then(|status| status.chains.iter().find(|served| served.id == *chain));
+    chain.is_some_and(|chain| chain.connections.iter().any(|node| node.up && node.address == *address))
 }
 
 /// Each port with its role, in the order of the ports.
@@ -86,8 +88,8 @@ impl Role {
         }
     }
 
-    fn remedy(&self, port: u32, enclave: &Enclave) -> String {
-        let on = format!("-p {port} -i {}", shell_word(&enclave.to_string()));
+    fn remedy(&self, port: u32, case: &Case) -> String {
+        let on = format!("-p {port} {}", case.on_parent());
         match self {
             Self::Node { .. } => format!(
                 "start it (the unit tmkms-nitro-proxy@NAME), with the node's priv_validator_laddr:\n  tmkms nitro proxy {on} -u /path/of/the/socket"
@@ -104,14 +106,14 @@ impl Role {
     }
 }
 
-fn judge(port: u32, role: &Role, enclave: &Enclave, knock: io::Result<()>) -> Finding {
+fn judge(port: u32, role: &Role, case: &Case, knock: io::Result<()>) -> Finding {
     let what = format!("port {port}, {}", role.name());
     match knock {
         Ok(()) => Finding::ok("listening", format!("{what}: somebody listens")),
         Err(error) => match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable => {
                 let found = format!("{what}: expected somebody who listens, got nobody ({error})");
-                Finding::error("listening", found, role.remedy(port, enclave))
+                Finding::error("listening", found, role.remedy(port, case))
             }
             ErrorKind::PermissionDenied => Finding::skipped(
                 "listening",
@@ -125,7 +127,7 @@ fn judge(port: u32, role: &Role, enclave: &Enclave, knock: io::Result<()>) -> Fi
                 );
                 Finding::error("listening", found, "restart it, and look at its log")
             }
-            _ => Finding::warning("listening", format!("{what}: {error}"), role.remedy(port, enclave)),
+            _ => Finding::warning("listening", format!("{what}: {error}"), role.remedy(port, case)),
         },
     }
 }
@@ -137,10 +139,7 @@ fn loopback(parent: &Parent) -> Result<(), String> {
     for port in TRIED_PORTS {
         match listener(port) {
             Ok((port, _listener)) => {
-                return parent
-                    .connect(port, LIMIT)
-                    .map(drop)
-                    .map_err(|error| format!("{error}; the kernel's module vsock_loopback is not loaded"));
+                return parent.connect(port, LIMIT).map(drop).map_err(|error| error.to_string());
             }
             Err(error) => reason = error.to_string(),
         }
@@ -194,14 +193,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_knocked_at_is_told_as_that() {
-        let enclave: Enclave = "16".parse().unwrap();
+        let folder = Folder::new();
+        let case = case(&folder);
         let role = Role::Kms { host: "kms.eu-west-1.amazonaws.com".to_owned() };
-        let of = |kind: ErrorKind| judge(8000, &role, &enclave, Err(kind.into())).verdict.name();
+        let of = |kind: ErrorKind| judge(8000, &role, &case, Err(kind.into())).verdict.name();
         assert_eq!(of(ErrorKind::PermissionDenied), "skipped");
         assert_eq!((of(ErrorKind::TimedOut), of(ErrorKind::ConnectionRefused)), ("error", "error"));
         assert_eq!(of(ErrorKind::Unsupported), "warning");
-        let folder = Folder::new();
-        let case = case(&folder);
         assert_eq!(
             said(|say| examine(&case, None, None, say)),
             "skipped listening: without a configuration no port is known\n"
