@@ -152,7 +152,7 @@ impl Verify {
                 }
             }
             (Statement::Signer(_), _) => {
-                checked.problems.push("its file is a signer's attestation, no ceremony's".to_owned())
+                checked.problems.push("its file is a signer's attestation, no ceremony's".to_owned());
             }
             (Statement::Ceremony(_), Statement::Ceremony(_)) => {
                 return Err(Failure::new(

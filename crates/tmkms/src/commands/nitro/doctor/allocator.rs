@@ -35,7 +35,8 @@ pub(super) fn examine(case: &Case, say: Say<'_>) {
     match root.join("dev/nitro_enclaves").exists() {
         true => say(Finding::ok("device", "/dev/nitro_enclaves is there")),
         false if file.is_some() || is_real => {
-            let help = "launch the instance with `--enclave-options Enabled=true`; then the driver must be loaded: `modprobe nitro_enclaves`";
+            let help = "launch the instance with `--enclave-options Enabled=true`; then the driver must be loaded: `modprobe \
+                        nitro_enclaves`";
             say(Finding::error("device", "expected /dev/nitro_enclaves, got none", help));
         }
         false => say(Finding::skipped(
@@ -116,7 +117,8 @@ impl Allocator {
         match hugepages_mib(&root.join("sys/kernel/mm/hugepages")) {
             None => say(Finding::skipped("hugepages", "the kernel does not say how many it has", "")),
             Some(mib) if mib < wanted => {
-                let help = "`systemctl restart nitro-enclaves-allocator` while no enclave runs; if it fails, memory is too fragmented: enable it, and reboot";
+                let help = "`systemctl restart nitro-enclaves-allocator` while no enclave runs; if it fails, memory is too \
+                            fragmented: enable it, and reboot";
                 say(Finding::error("hugepages", format!("expected {wanted} MiB, as memory_mib, got {mib} MiB"), help));
             }
             Some(mib) => say(Finding::ok("hugepages", format!("{mib} MiB are set aside"))),

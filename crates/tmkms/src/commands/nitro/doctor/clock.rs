@@ -119,7 +119,8 @@ fn keeper(root: &Path, say: Say<'_>) {
         });
         return;
     }
-    let help = "let one keep it right: `systemctl enable --now chronyd`; nothing that protects from double signing reads a clock, AWS and TLS do";
+    let help = "let one keep it right: `systemctl enable --now chronyd`; nothing that protects from double signing reads a \
+                clock, AWS and TLS do";
     say(Finding::skipped("kept by", "neither chronyd nor systemd-timesyncd has left a sign of itself in /run", help));
 }
 

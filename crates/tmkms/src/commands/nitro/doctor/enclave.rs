@@ -66,7 +66,7 @@ fn judge(status: &Status, case: &Case, basis: &Basis, say: Say<'_>) {
     match &status.machine {
         Some(machine) => of_machine(machine, say),
         None => {
-            say(Finding::skipped("module", "the enclave says nothing of its machine: it is of an older version", ""))
+            say(Finding::skipped("module", "the enclave says nothing of its machine: it is of an older version", ""));
         }
     }
     match status.log_lines_dropped {
@@ -88,7 +88,7 @@ fn phase(status: &Status, case: &Case, say: Say<'_>) {
             say(Finding::warning("phase", found, "look again when it has ended"));
         }
         Phase::Starting => {
-            say(Finding::warning("phase", format!("expected serving, got {since}"), "look again in some seconds"))
+            say(Finding::warning("phase", format!("expected serving, got {since}"), "look again in some seconds"));
         }
         Phase::Waiting => {
             let help = format!("push the configuration: {push}; with --watch it is pushed again at each start");
@@ -213,7 +213,11 @@ fn of_machine(machine: &MachineStatus, say: Say<'_>) {
     match machine.signs_documents {
         Some(true) => say(Finding::ok("module", format!("{module} signs its documents"))),
         Some(false) => {
-            say(Finding::warning("module", format!("{module}: expected signed documents, got unsigned ones"), unsigned))
+            say(Finding::warning(
+                "module",
+                format!("{module}: expected signed documents, got unsigned ones"),
+                unsigned,
+            ));
         }
         None => say(Finding::warning(
             "module",
@@ -227,7 +231,7 @@ fn of_machine(machine: &MachineStatus, say: Say<'_>) {
     let help = "give it more (`ENCLAVE_MEMORY_MIB` in /etc/tmkms/nitro.env, `memory_mib` in the allocator's file), and start it again";
     match machine.memory_available_bytes {
         _ if machine.memory_total_bytes == 0 => {
-            say(Finding::skipped("memory", "the enclave does not say how much it has", ""))
+            say(Finding::skipped("memory", "the enclave does not say how much it has", ""));
         }
         bytes if bytes < LEAST_MEMORY => {
             say(Finding::warning(

@@ -74,7 +74,8 @@ fn one(grant: &Value, policy: Option<&Value>, say: Say<'_>) {
         format!("grant {id} lets {grantee} {}{constraint}: {}", listed(&dangerous), stopped(&dangerous, policy));
     let key = text("KeyId").unwrap_or_else(|| "KEY-ARN".to_owned());
     let help = format!(
-        "AWS looks at grants beside the policy: find out who made it, and as an administrator revoke it:\n  aws kms revoke-grant --key-id {} --grant-id {}",
+        "AWS looks at grants beside the policy: find out who made it, and as an administrator revoke it:\n  aws kms \
+         revoke-grant --key-id {} --grant-id {}",
         shell_word(&key),
         shell_word(&id)
     );

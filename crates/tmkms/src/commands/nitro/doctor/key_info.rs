@@ -33,7 +33,8 @@ pub(super) fn judge(value: &Value, arns: &[String], say: Say<'_>) {
     let is_multi = key.get("MultiRegion").and_then(Value::as_bool) == Some(true)
         || key.get("MultiRegionConfiguration").is_some_and(|replicas| !replicas.is_null());
     if is_multi {
-        let help = "a replica in another region has a policy of its own, which nobody looks at here: make a key of one region, and encrypt under it";
+        let help = "a replica in another region has a policy of its own, which nobody looks at here: make a key of one region, \
+                    and encrypt under it";
         say_not(Finding::error("key", "MultiRegion: expected false, got true", help));
     }
     if key.get("DeletionDate").is_some_and(|date| !date.is_null()) {

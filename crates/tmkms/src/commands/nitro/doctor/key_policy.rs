@@ -57,7 +57,11 @@ pub(super) fn examine(case: &Case, basis: &Basis, say: Say<'_>) {
         Some(file) => match read(file) {
             Ok(value) => key_info::judge(&value, &arns, say),
             Err(problem) => {
-                say(Finding::error("key", problem, "give what `aws kms describe-key --key-id … --output json` printed"))
+                say(Finding::error(
+                    "key",
+                    problem,
+                    "give what `aws kms describe-key --key-id … --output json` printed",
+                ));
             }
         },
     }
@@ -101,7 +105,8 @@ fn judge(policy: &Value, basis: &Basis, say: Say<'_>) {
     let found = dangers(policy, known);
     for danger in &found {
         let name = danger.statement.as_deref().map(|name| format!("{name}: ")).unwrap_or_default();
-        let help = "write a policy with `tmkms nitro policy --measurements …`, and have one of its administrators put it; --present shows what differs";
+        let help = "write a policy with `tmkms nitro policy --measurements …`, and have one of its administrators put it; \
+                    --present shows what differs";
         let text = format!("{name}{}", danger.what);
         say(if danger.is_stopped {
             Finding::warning("policy", text, help)

@@ -92,14 +92,16 @@ impl Role {
         let on = format!("-p {port} {}", case.on_parent());
         match self {
             Self::Node { .. } => format!(
-                "start it (the unit tmkms-nitro-proxy@NAME), with the node's priv_validator_laddr:\n  tmkms nitro proxy {on} -u /path/of/the/socket"
+                "start it (the unit tmkms-nitro-proxy@NAME), with the node's priv_validator_laddr:\n  tmkms nitro proxy {on} -u \
+                 /path/of/the/socket"
             ),
             Self::Kms { host } => {
                 format!("start it (the unit tmkms-nitro-proxy-kms):\n  tmkms nitro proxy {on} -t {}:443", plain(host))
             }
             Self::States { .. } => {
+                let states = case.states_word();
                 format!(
-                    "start it (the unit tmkms-nitro-persist): nothing is signed without\n  tmkms nitro persist {on} -s /var/lib/tmkms/states"
+                    "start it (the unit tmkms-nitro-persist): nothing is signed without it\n  tmkms nitro persist {on} -s {states}"
                 )
             }
         }

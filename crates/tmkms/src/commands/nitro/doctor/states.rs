@@ -118,7 +118,8 @@ fn look(places: &[PathBuf], say: Say<'_>) -> Vec<Seen> {
         say(Finding::error(
             "record",
             found,
-            "as long as it is there `nitro persist` opens nothing, for it may be any key's: do what it says, or move it away only if you know that it is none of yours",
+            "as long as it is there `nitro persist` opens nothing, for it may be any key's: do what it says, or move it away \
+             only if you know that it is none of yours",
         ));
     }
     all
@@ -161,7 +162,8 @@ fn of_chain(seen: &[Seen], places: &[PathBuf], chain: &Chain, served: Option<&Ch
         ([one], _) => record(one, id, served, say),
         (several, _) => {
             let found = format!("{id}: expected one file, got {}: {}", several.len(), names(several));
-            let help = "only one can hold what was signed last, and persist opens neither: find out which (`tmkms state show --file`), and move the others away";
+            let help = "only one can hold what was signed last, and persist opens neither: find out which (`tmkms state show \
+                        --file`), and move the others away";
             say(Finding::error("record", found, help));
         }
     }

@@ -43,7 +43,8 @@ impl<T> Running<T> {
                 Ok(Told::Done(result)) => return (findings, Some(result)),
                 Err(RecvTimeoutError::Timeout) => {
                     let found = format!("expected an end within {} s, got none", self.limit.as_secs_f64());
-                    let help = "what it had found by then stands above; see whether a disk, a name server or a program that gives credentials hangs";
+                    let help = "what it had found by then stands above; see whether a disk, a name server or a program that \
+                                gives credentials hangs";
                     findings.push(Finding::warning("time", found, help));
                     return (findings, None);
                 }
@@ -81,12 +82,11 @@ mod tests {
         assert_eq!((findings[0].check, findings[1].check, findings[1].verdict), ("a", "time", Verdict::Warning));
         assert!(findings[1].found.contains("within 0.1 s"), "{findings:?}");
 
-        let (findings, result) = start(Duration::from_secs(60), |say| {
+        let breaking = start(Duration::from_secs(60), |say| -> u32 {
             say(Finding::ok("a", "found"));
-            let none: Option<u32> = None;
-            none.unwrap()
-        })
-        .finish();
+            panic!("as it is told to, by a test");
+        });
+        let (findings, result) = breaking.finish();
         assert!(result.is_none());
         assert_eq!((findings[0].check, findings[1].check, findings[1].verdict), ("a", "fault", Verdict::Error));
     }
