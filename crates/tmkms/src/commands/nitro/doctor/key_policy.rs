@@ -115,11 +115,8 @@ fn judge(policy: &Value, basis: &Basis, say: Say<'_>) {
         });
     }
     for (file, image) in basis.images.iter().filter(|(_, image)| !named.contains(image)) {
-        let text = format!(
-            "expected the image {image}, of {file}, to be named, got no statement with it: KMS refuses that image"
-        );
-        let help =
-            "if that is the image that is to sign, put a policy that names it: `tmkms nitro policy --measurements …`";
+        let text = format!("expected the image {image}, of {file}, to be named, got no statement with it");
+        let help = "if that is the image that is to sign, and no other, put a policy that names it: `tmkms nitro policy --measurements …`";
         say(Finding::error("policy", text, help));
     }
     let list = |images: &[Register]| images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -6,7 +6,7 @@ use super::{Case, chains};
 use crate::commands::nitro::asking::plain;
 use crate::commands::nitro::status::duration;
 use crate::config::Config;
-use guard::Position;
+use guard::{Height, Position};
 use std::time::Duration;
 use wire::control::Status;
 
@@ -156,7 +156,8 @@ fn membership(validator: &Validator, member: Option<&Member>, seen: u64, say: Sa
 }
 
 fn height(node: &NodeStatus, validator: &Validator, is_member: bool, say: Say<'_>) {
-    let Some(last) = validator.last else {
+    // A record of height 0 says that the key has never signed.
+    let Some(last) = validator.last.filter(|last| last.height > Height::ZERO) else {
         say(Finding::ok(
             "height",
             format!("the chain is at {}, and this key has signed nothing here that is known", node.height),
@@ -243,5 +244,9 @@ mod tests {
         let catching = NodeStatus { is_catching_up: true, ..node(12) };
         assert!(said(|say| super::height(&catching, &validator("900/0/prevote"), true, say)).starts_with("ok"));
         assert!(of(12, "", true).contains("has signed nothing"));
+        assert!(
+            of(500, "the end of height 0", true)
+                .contains("ok height: the chain is at 500, and this key has signed nothing")
+        );
     }
 }

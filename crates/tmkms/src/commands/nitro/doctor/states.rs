@@ -204,12 +204,6 @@ fn record(file: &Seen, id: &ChainId, served: Option<&ChainStatus>, say: Say<'_>)
         let help = "an older copy was put there, or persist keeps another file (-s): leave the enclave running, it alone knows what it signed; \
                     docs/operations-nitro.md, chapter 14, \"damaged, put back, exchanged\"";
         say(Finding::error("record", found, help));
-    } else if held.owner.is_unbound() && known.is_some() {
-        say(Finding::error(
-            "record",
-            format!("{found}: expected the enclave's key in it, for it has signed"),
-            "see which file persist keeps (-s)",
-        ));
     } else if served.state == "signing" && age.is_some_and(|age| age > OLD_MS) {
         let found = format!("{found}; but the enclave says: {}", plain(&served.detail));
         say(Finding::note(
