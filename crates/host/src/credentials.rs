@@ -12,6 +12,7 @@ mod process;
 mod profile;
 mod variables;
 
+pub use json::seconds as seconds_of_rfc3339;
 pub use variables::Variables;
 
 use std::fmt;

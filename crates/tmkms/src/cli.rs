@@ -32,6 +32,7 @@ Exit codes:
   3  the configuration is wrong
   4  a signing state is missing, damaged or in use, or would be lowered
   5  a key is missing, unreadable, or not the expected one
+  6  `tmkms nitro doctor` found an error
 
 Environment:
   TMKMS_CONFIG_FILE  the configuration, where -c is not given

@@ -21,6 +21,8 @@ mod syntax;
 mod vsock;
 
 pub use fault::{Fault, Faults, Place};
+#[cfg(feature = "host")]
+pub(crate) use load::OPEN_FILE;
 pub use load::{ENVIRONMENT_VARIABLE, FILE_NAME, LoadError, MAX_CONFIG_BYTES, load, load_with_text};
 #[cfg(feature = "host")]
 pub(crate) use nearest::nearest;

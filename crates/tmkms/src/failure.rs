@@ -19,6 +19,8 @@ pub enum Exit {
     State = 4,
     /// A key is missing, unreadable, or not the expected one.
     Key = 5,
+    /// `nitro doctor` has found an error. It may be of any kind above, and of none; the command itself did its work.
+    Unwell = 6,
 }
 
 /// One thing that is wrong.

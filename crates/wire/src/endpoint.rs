@@ -25,6 +25,9 @@ pub type Stream = UnixStream;
 /// The parent's CID on Nitro.
 pub const PARENT_CID: u32 = 3;
 
+/// The CID under which a machine reaches its own ports, where its kernel has a loopback (`VMADDR_CID_LOCAL`).
+const LOOPBACK_CID: u32 = 1;
+
 /// The longest base path `U`, in bytes: a socket's path has 107, and `_4294967295` may follow.
 pub const MAX_BASE_BYTES: usize = 107 - 11;
 
@@ -95,6 +98,17 @@ impl Enclave {
             Self::Vsock { cid } => vsock::connect(*cid, port, limit),
             Self::Emulated { cid, folder } => unix::connect_through(&emulated_base(*cid, folder), port, limit),
             Self::Unix { base } => unix::connect_through(base, port, limit),
+        }
+    }
+
+    /// Where the parent itself finds the ports that it listens on for this enclave. Over vsock that needs a kernel with a loopback, and
+    /// says no more than that somebody listens: the parent's listeners close a connection that is not of an enclave.
+    #[must_use]
+    pub fn ports_of_parent(&self) -> Parent {
+        match self {
+            Self::Vsock { .. } => Parent::Vsock { cid: LOOPBACK_CID },
+            Self::Emulated { cid, folder } => Parent::Unix { base: emulated_base(*cid, folder) },
+            Self::Unix { base } => Parent::Unix { base: base.clone() },
         }
     }
 }
@@ -307,6 +321,14 @@ mod tests {
         assert!(error.contains("at most 96 bytes, got 97"), "{error}");
         // The other side has no such form: the parent is not emulated.
         assert!("3@/run/vm".parse::<Parent>().is_err());
+    }
+
+    #[test]
+    fn the_parents_own_ports_are_at_its_loopback_or_beside_the_enclaves_socket() {
+        let ports = |text: &str| text.parse::<Enclave>().unwrap().ports_of_parent();
+        assert_eq!(ports("16"), Parent::Vsock { cid: 1 });
+        assert_eq!(ports("16@/run/vm"), Parent::Unix { base: "/run/vm/16".into() });
+        assert_eq!(ports("unix:/run/vm/x"), Parent::Unix { base: "/run/vm/x".into() });
     }
 
     #[test]

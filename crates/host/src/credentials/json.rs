@@ -112,7 +112,8 @@ pub(super) fn now() -> i64 {
 }
 
 /// Seconds since 1970 of a time of RFC 3339, such as `2026-11-24T05:06:07Z`; fractions are dropped.
-pub(super) fn seconds(text: &str) -> Option<i64> {
+#[must_use]
+pub fn seconds(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>, least: i64, most: i64| -> Option<i64> {
         let digits = text.get(range)?;
         let number: i64 = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;

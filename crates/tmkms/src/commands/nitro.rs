@@ -6,6 +6,8 @@ mod attest;
 #[cfg(feature = "host")]
 mod ceremony;
 #[cfg(feature = "host")]
+mod doctor;
+#[cfg(feature = "host")]
 mod import_key;
 #[cfg(feature = "host")]
 mod keygen;
@@ -33,7 +35,7 @@ mod verify;
 mod watch;
 
 #[cfg(feature = "host")]
-pub(crate) use asking::{plain, plain_json};
+pub(crate) use asking::{plain, plain_json, plain_lines};
 
 use crate::failure::Failure;
 use clap::Subcommand;
@@ -41,8 +43,11 @@ use std::io::Write;
 
 const ABOUT: &str = "\
 The signer inside an AWS Nitro enclave (start), and its helpers on the parent instance: persist keeps the records of what was \
-signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares. \
-keygen has a ceremony enclave make a key; attest has an enclave prove which keys it holds, and verify checks that, anywhere; policy writes the policy of the KMS key, which releases the validator's key to the image alone.";
+signed, proxy connects the node and KMS, push-config sends the configuration; status, logs and metrics show how the enclave fares, \
+and doctor looks at the whole arrangement and says what to mend.
+
+keygen, import-key and rewrap have a ceremony enclave make a key, take one in, or encrypt it anew; policy writes the policy of the KMS \
+key, which releases it to the image alone; attest has an enclave prove which keys it holds, and verify checks that, anywhere.";
 
 /// Sign inside a Nitro enclave
 #[derive(Debug, Subcommand)]
@@ -54,6 +59,8 @@ pub(crate) enum Nitro {
     PushConfig(push_config::PushConfig),
     #[cfg(feature = "host")]
     Status(status::Status),
+    #[cfg(feature = "host")]
+    Doctor(Box<doctor::Doctor>),
     #[cfg(feature = "host")]
     Logs(logs::Logs),
     #[cfg(feature = "host")]
@@ -86,6 +93,8 @@ impl Nitro {
             Self::PushConfig(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Status(command) => command.run(out),
+            #[cfg(feature = "host")]
+            Self::Doctor(command) => command.run(out),
             #[cfg(feature = "host")]
             Self::Logs(command) => command.run(out),
             #[cfg(feature = "host")]

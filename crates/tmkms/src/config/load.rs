@@ -114,14 +114,14 @@ pub fn load_with_text(path: &Path) -> Result<(Config, Zeroizing<String>), LoadEr
     if misplaced.is_empty() { Ok((config, text)) } else { Err(LoadError::Misplaced(misplaced)) }
 }
 
+/// How the warning begins of a file with a ciphertext that others may open.
+pub(crate) const OPEN_FILE: &str = "the file holds the ciphertext of a key, and others may open it";
+
 /// A ciphertext is half of what a thief needs; the other half is the right to ask KMS.
 fn readable_by_others(mode: u32) -> Option<Fault> {
     (mode & 0o077 != 0).then(|| Fault {
         place: Place { line: 1, column: 1 },
-        message: format!(
-            "the file holds the ciphertext of a key, and others may open it: expected mode 0600, got {:04o}",
-            mode & 0o7777
-        ),
+        message: format!("{OPEN_FILE}: expected mode 0600, got {:04o}", mode & 0o7777),
         help: "`chmod 600` it: who has the ciphertext needs only a right at KMS".to_owned(),
     })
 }

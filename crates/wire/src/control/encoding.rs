@@ -57,7 +57,7 @@ impl Request {
             Self::Metrics => proven.push(METRICS_REQUEST),
             Self::Attest { nonce } => {
                 proven.push(ATTEST);
-                proven.extend_from_slice(nonce);
+                put_string(&mut proven, nonce);
             }
             Self::Ceremony(ceremony) => {
                 proven.push(CEREMONY);
@@ -76,7 +76,7 @@ impl Request {
     fn body_bytes(&self) -> usize {
         let push = match self {
             Self::Push(push) => push,
-            Self::Attest { nonce } => return nonce.len(),
+            Self::Attest { nonce } => return 8 + nonce.len(),
             Self::Ceremony(ceremony) => {
                 let task = serde_json::to_vec(&ceremony.task).map_or(0, |json| json.len());
                 return 64
@@ -112,7 +112,7 @@ impl Request {
                 Self::Logs { from, follow }
             }
             METRICS_REQUEST => empty(Self::Metrics, body)?,
-            ATTEST => Self::Attest { nonce: nonce(body)? },
+            ATTEST => Self::Attest { nonce: attest(body)? },
             CEREMONY => Self::Ceremony(Box::new(ceremony(body)?)),
             other => return Err(Malformed(format!("no request has the kind {other}"))),
         };
@@ -126,6 +126,14 @@ impl Request {
 fn empty(request: Request, body: &[u8]) -> Result<Request, Malformed> {
     Input::new(body).end()?;
     Ok(request)
+}
+
+fn attest(body: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut input = Input::new(body);
+    // A longer one is told by its length.
+    let bytes = input.string(MAX_REQUEST_BYTES, "the nonce")?;
+    input.end()?;
+    nonce(bytes)
 }
 
 fn nonce(body: &[u8]) -> Result<Vec<u8>, Malformed> {

@@ -104,7 +104,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// The same for a text of several lines, whose ends stay.
-pub(super) fn plain_lines(text: &str) -> String {
+pub(crate) fn plain_lines(text: &str) -> String {
     text.chars().map(|c| if c != '\n' && acts(c) { '\u{fffd}' } else { c }).collect()
 }
 

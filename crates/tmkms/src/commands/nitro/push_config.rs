@@ -126,19 +126,25 @@ impl PushConfig {
     /// The file, checked for all that can be checked here.
     fn read(&self) -> Result<Checked, Failure> {
         let (config, text) = load_with_text(self.config.path())?;
-        let file = config.path.display();
-        if !config.is_for_enclave() {
-            let message = format!("{file} is for a signer on this host: no [[chain]] has state_vsock_port");
-            let help = "sign here with `tmkms start`, or see docs/configuration.md, \"In an enclave\"";
-            return Err(Failure::new(Exit::Configuration, message, help));
-        }
-        if config.chains.iter().all(|chain| chain.validators.is_empty()) {
-            let message = format!("{file} has no [[validator]]: there is nobody to sign for");
-            let help = "add a [[validator]] with the chain_id and addr = { port = N }, the port of `tmkms nitro proxy`";
-            return Err(Failure::new(Exit::Configuration, message, help));
-        }
+        for_an_enclave(&config)?;
         Ok(Checked { config, text })
     }
+}
+
+/// Whether a configuration is one that an enclave can serve.
+pub(super) fn for_an_enclave(config: &Config) -> Result<(), Failure> {
+    let file = config.path.display();
+    if !config.is_for_enclave() {
+        let message = format!("{file} is for a signer on this host: no [[chain]] has state_vsock_port");
+        let help = "sign here with `tmkms start`, or see docs/configuration.md, \"In an enclave\"";
+        return Err(Failure::new(Exit::Configuration, message, help));
+    }
+    if config.chains.iter().all(|chain| chain.validators.is_empty()) {
+        let message = format!("{file} has no [[validator]]: there is nobody to sign for");
+        let help = "add a [[validator]] with the chain_id and addr = { port = N }, the port of `tmkms nitro proxy`";
+        return Err(Failure::new(Exit::Configuration, message, help));
+    }
+    Ok(())
 }
 
 impl Order {

@@ -146,7 +146,7 @@ impl Verify {
                 }
             }
             (Statement::Signer(_), _) => {
-                checked.problems.push("its file is a signer's attestation, no ceremony's".to_owned())
+                checked.problems.push("its file is a signer's attestation, no ceremony's".to_owned());
             }
             (Statement::Offer(_), _) => {
                 checked.problems.push("its file is an offer for an import, no ceremony's evidence of a key".to_owned());

@@ -28,17 +28,24 @@ pub(crate) struct Danger {
     pub statement: Option<String>,
     /// What it is, and what follows. Safe on a terminal.
     pub what: String,
+    /// Whether another statement, a Deny, keeps it from coming true.
+    pub is_stopped: bool,
 }
 
 /// Everything dangerous in a key's policy. `known` are the images that may have something of the key.
 pub(crate) fn dangers(policy: &Value, known: &[Register]) -> Vec<Danger> {
     let mut found = Vec::new();
     for (index, statement) in statements(policy).into_iter().enumerate() {
-        let mut say = |what: String| found.push(Danger { statement: Some(label(index, statement)), what });
-        if statement["Effect"] == "Allow" {
+        let name = || Some(label(index, statement));
+        let is_allow = statement["Effect"] == "Allow";
+        let mut say = |what: String| found.push(Danger { statement: name(), what, is_stopped: false });
+        if is_allow {
             of_principals(statement, &mut say);
-            of_actions(policy, statement, &mut say);
         }
+        if is_allow && let Some((what, is_stopped)) = of_actions(policy, statement) {
+            found.push(Danger { statement: name(), what, is_stopped });
+        }
+        let mut say = |what: String| found.push(Danger { statement: name(), what, is_stopped: false });
         of_measurements(statement, known, &mut say);
     }
     let free: Vec<&str> = RELEASING_BY_GRANT.into_iter().filter(|action| denial(policy, action).is_none()).collect();
@@ -48,7 +55,7 @@ pub(crate) fn dangers(policy: &Value, known: &[Register]) -> Vec<Danger> {
              added later, releases the key",
             free.join(" and ")
         );
-        found.push(Danger { statement: None, what });
+        found.push(Danger { statement: None, what, is_stopped: false });
     }
     found
 }
@@ -74,23 +81,41 @@ fn is_account(name: &str) -> bool {
     name.ends_with(":root") || (name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn of_actions(policy: &Value, statement: &Value, say: &mut impl FnMut(String)) {
+/// What an Allow gives to calls without an attestation, and whether Denies stop all of it.
+fn of_actions(policy: &Value, statement: &Value) -> Option<(String, bool)> {
     if tests(statement).iter().any(binds_to_image) {
-        return;
+        return None;
     }
     let allowed = RELEASING.into_iter().filter(|action| covers(statement, action));
     let (denied, free): (Vec<&str>, Vec<&str>) = allowed.partition(|action| denial(policy, action).is_some());
     if !free.is_empty() {
-        say(format!("allows {} without a condition on kms:RecipientAttestation:ImageSha384", free.join(", ")));
-    } else if !denied.is_empty() {
-        let mut by: Vec<String> = denied.iter().filter_map(|action| denial(policy, action)).collect();
-        by.dedup();
-        say(format!(
-            "allows {} without a condition on kms:RecipientAttestation:ImageSha384; only {} stops it",
-            denied.join(", "),
-            by.join(" and ")
-        ));
+        let what = format!("allows {} without a condition on kms:RecipientAttestation:ImageSha384", free.join(", "));
+        return Some((what, false));
     }
+    if denied.is_empty() {
+        return None;
+    }
+    let mut by: Vec<String> = denied.iter().filter_map(|action| denial(policy, action)).collect();
+    by.dedup();
+    let what = format!(
+        "allows {} without a condition on kms:RecipientAttestation:ImageSha384; only {} stops it",
+        denied.join(", "),
+        by.join(" and ")
+    );
+    Some((what, true))
+}
+
+/// Every image that a policy names, as far as it is written as one.
+pub(crate) fn images(policy: &Value) -> Vec<Register> {
+    let mut found = Vec::new();
+    for test in statements(policy).into_iter().flat_map(tests).filter(|test| IMAGE_KEYS.contains(&test.key.as_str())) {
+        for image in test.values.iter().filter_map(|value| value.parse().ok()) {
+            if !found.contains(&image) {
+                found.push(image);
+            }
+        }
+    }
+    found
 }
 
 /// Whether a test holds for calls with the attestation of a named image alone. `…IfExists` and `ForAllValues:` hold without one.
@@ -101,7 +126,7 @@ fn binds_to_image(test: &Test) -> bool {
 }
 
 /// The Deny that keeps an action from everybody without the measurement of an image, or from everybody.
-fn denial(policy: &Value, action: &str) -> Option<String> {
+pub(crate) fn denial(policy: &Value, action: &str) -> Option<String> {
     let is_but_for_images = |test: &Test| {
         let negated = ["stringnotequals", "stringnotequalsignorecase"];
         let operator = test.operator.strip_suffix("ifexists").unwrap_or(&test.operator);
