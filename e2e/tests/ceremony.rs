@@ -33,8 +33,8 @@ fn with_ceremony(name: &str, body: impl FnOnce(&Sandbox, Enclave, Ceremony) -> R
 fn keygen(enclave: &Enclave, ceremony: &Ceremony, folder: &str, more: &[&str]) -> Result<String> {
     let options =
         ["--chain-id", CHAIN, "--key", &ceremony.arn, "--out", folder, "--measurements", "ceremony.json", "--root"];
-    let root = root();
-    let output = enclave.keygen_in(ceremony, &[&options[..], &[root.as_str()], more].concat())?;
+    let (root, kms) = (root(), enclave.kms_name()?);
+    let output = enclave.keygen_in(ceremony, &[&options[..], &[root.as_str(), "--kms", &kms], more].concat())?;
     ensure!(output.status.success(), "keygen failed: {}", said(&output));
     Ok(said(&output))
 }
@@ -57,9 +57,9 @@ fn a_key_from_a_ceremony_signs_a_chain_and_the_evidence_of_both_proves_it() -> R
         let made = keygen(&enclave, &ceremony, "made", &["--nonce", "two people watched"])?;
         ensure!(made.contains("checked: the document is genuine"), "{made}");
         let verify = |enclave: &Enclave, more: &[&str]| {
-            let root = root();
+            let (root, kms) = (root(), enclave.kms_name()?);
             // Lines are wrapped for people.
-            let shown = enclave.command(&[&["nitro", "verify"], more, &["--root", &root]].concat())?;
+            let shown = enclave.command(&[&["nitro", "verify"], more, &["--root", &root, "--kms", &kms]].concat())?;
             Ok::<_, anyhow::Error>(shown.split_whitespace().collect::<Vec<_>>().join(" "))
         };
         let of_ceremony = ["made/attestation.json", "--measurements", "ceremony.json", "--nonce", "two people watched"];
@@ -254,7 +254,7 @@ fn a_ceremony_image_signs_nothing_and_a_signers_image_makes_nothing() -> Result<
 fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()> {
     with_ceremony("ceremony-import", |sandbox, enclave, ceremony| {
         enclave.command(&["softsign", "keygen", "-t", "consensus", "secrets/old.key"])?;
-        let root = root();
+        let (root, kms) = (root(), enclave.kms_name()?);
         let offer = |name: &str| {
             enclave.command(&[
                 "nitro",
@@ -281,6 +281,8 @@ fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()>
                 measurements,
                 "--root",
                 &root,
+                "--kms",
+                &kms,
             ];
             let of = [
                 "--nonce",
@@ -307,6 +309,8 @@ fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()>
                 "ceremony.json",
                 "--root",
                 &root,
+                "--kms",
+                &kms,
             ];
             enclave.in_ceremony(&[&line[..], &["--out", out]].concat())
         };
@@ -342,8 +346,6 @@ fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()>
         fs::write(enclave.folder().join("changed.json"), text.replace("\"consensus\"", "\"identity\""))?;
         let changed = send("changed.json", "refused")?;
         ensure!(!changed.status.success() && said(&changed).contains("does not open"), "{}", said(&changed));
-        let late = send("sealed/sealed-key.json", "refused")?;
-        ensure!(!late.status.success() && said(&late).contains("there is no offer"), "{}", said(&late));
         offer("offer2.json")?;
         let late = send("sealed/sealed-key.json", "refused")?;
         ensure!(!late.status.success() && said(&late).contains("does not open"), "{}", said(&late));
@@ -353,6 +355,23 @@ fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()>
         seal("offer3.json", "ceremony.json", "sealed3", &["--never-signed"])?;
         let sent = send("sealed3/sealed-key.json", "made")?;
         ensure!(sent.status.success() && said(&sent).contains("imported consensus key"), "{}", said(&sent));
+        let again = send("sealed3/sealed-key.json", "refused")?;
+        ensure!(!again.status.success() && said(&again).contains("there is no offer"), "{}", said(&again));
+        // Nobody takes it for a key that was made there.
+        let evidence = [
+            "nitro",
+            "verify",
+            "made/attestation.json",
+            "--measurements",
+            "ceremony.json",
+            "--root",
+            &root,
+            "--kms",
+            &kms,
+        ];
+        let passed_off = enclave.command(&evidence);
+        ensure!(format!("{passed_off:?}").contains("origin: expected generated, got imported"), "{passed_off:?}");
+        enclave.command(&[&evidence[..], &["--origin", "imported"]].concat())?;
         let key = fs::read_to_string(enclave.folder().join("secrets/old.key"))?;
         for (name, log) in enclave.logs() {
             ensure!(!String::from_utf8_lossy(&log).contains(key.trim()), "the key is in {name}");
@@ -369,10 +388,13 @@ fn a_key_that_exists_is_taken_in_sealed_with_its_state_and_signs() -> Result<()>
 fn a_key_moves_to_another_kms_key_and_method_and_signs_on() -> Result<()> {
     with_ceremony("ceremony-rewrap", |sandbox, enclave, ceremony| {
         keygen(&enclave, &ceremony, "first", &[])?;
-        let root = root();
+        let (root, kms) = (root(), enclave.kms_name()?);
+        let (_, public) = enclave.sealed_by_ceremony("first")?;
+        let public = public.split_once(':').map(|(_, key)| key.to_owned()).context("no key")?;
         let rewrap = |from: &str, key: &str, out: &str, more: &[&str]| {
-            let line = ["rewrap", "-i", &ceremony.cid, "--from", from, "--key", key, "--out", out];
-            let checked = ["--measurements", "ceremony.json", "--root", &root];
+            let line =
+                ["rewrap", "-i", &ceremony.cid, "--from", from, "--pub-key", &public, "--key", key, "--out", out];
+            let checked = ["--measurements", "ceremony.json", "--root", &root, "--kms", &kms];
             enclave.in_ceremony(&[&line[..], &checked, more].concat())
         };
         let moved = rewrap("first", &ceremony.second, "made", &["--method", "data-key"])?;
@@ -388,8 +410,25 @@ fn a_key_moves_to_another_kms_key_and_method_and_signs_on() -> Result<()> {
         keygen(&enclave, &ceremony, "other", &[])?;
         fs::copy(enclave.folder().join("other/ciphertext.b64"), enclave.folder().join("first/ciphertext.b64"))?;
         let swapped = rewrap("first", &ceremony.second, "refused", &[])?;
-        ensure!(!swapped.status.success() && !enclave.folder().join("refused").exists(), "{}", said(&swapped));
-        e2e::say(&format!("a swapped ciphertext: {}", said(&swapped).lines().last().unwrap_or_default()));
+        ensure!(
+            !swapped.status.success() && said(&swapped).contains("SHA-256 of the ciphertext"),
+            "{}",
+            said(&swapped)
+        );
+        let swapped = rewrap("other", &ceremony.second, "refused", &[])?;
+        ensure!(!swapped.status.success() && said(&swapped).contains("public key: expected"), "{}", said(&swapped));
+        // Whoever changes the folder's words as well is stopped by KMS, which holds the ciphertext to its context.
+        let text = fs::read_to_string(enclave.folder().join("other/attestation.json"))?;
+        let (_, of_other) = enclave.sealed_by_ceremony("other")?;
+        let of_other = of_other.split_once(':').map(|(_, key)| key.to_owned()).context("no key")?;
+        fs::write(enclave.folder().join("other/attestation.json"), text.replace(&of_other, &public))?;
+        let swapped = rewrap("other", &ceremony.second, "refused", &[])?;
+        ensure!(
+            !swapped.status.success() && said(&swapped).contains("KMS cannot decrypt the ciphertext"),
+            "{}",
+            said(&swapped)
+        );
+        ensure!(!enclave.folder().join("refused").exists(), "a refused rewrap left a folder");
         drop(ceremony);
         let mut rig = serve(sandbox, enclave, "made", "ed25519")?;
         let height = rig.grow(6)?;

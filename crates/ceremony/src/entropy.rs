@@ -1,10 +1,9 @@
 //! A secret of three sources, of which one good one suffices.
 use crate::operations::GenerateRandom;
 use crate::order::Order;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use enclave::ceremony::{Room, refused};
 use enclave::kms::Recipient;
-use hkdf::Hkdf;
-use sha2::Sha256;
 use signer::keys::{Algorithm, ConsensusKey};
 use wire::control::{Credentials, Failure};
 use zeroize::Zeroizing;
@@ -55,12 +54,15 @@ fn mixed(sources: [&[u8; BYTES]; 3], order: &Order) -> Result<Zeroizing<[u8; 32]
     for (place, source) in input.chunks_exact_mut(BYTES).zip(sources) {
         place.copy_from_slice(source);
     }
-    let extracted = Hkdf::<Sha256>::new(Some(SALT), &input[..]);
+    // This implementation zeroizes what is extracted, of which the secret follows.
+    let extracted = Salt::new(HKDF_SHA256, SALT).extract(&input[..]);
     for count in 0..TRIES {
         let info = [order.role.of_context(), order.algorithm.name(), order.chain.as_str()].join("\0");
         let mut secret = Zeroizing::new([0; 32]);
+        let info = [info.as_bytes(), &[0, count]];
         extracted
-            .expand_multi_info(&[info.as_bytes(), &[0, count]], &mut secret[..])
+            .expand(&info, HKDF_SHA256)
+            .and_then(|output| output.fill(&mut secret[..]))
             .map_err(|_| "HKDF gives no 32 bytes: a bug".to_owned())?;
         // Every 32 bytes are a secret of ed25519.
         if order.algorithm == Algorithm::Ed25519 || ConsensusKey::from_secret(&secret[..], order.algorithm).is_ok() {

@@ -28,8 +28,17 @@ use zeroize::Zeroizing;
 #[derive(Default)]
 pub struct Workshop {
     /// The last offer: whoever asks for another one makes it void.
-    offer: Mutex<Option<sealing::Recipient>>,
+    offer: Mutex<Option<LastOffer>>,
 }
+
+/// A one-time key, and how often something that did not open was brought to it.
+struct LastOffer {
+    recipient: sealing::Recipient,
+    failed: u32,
+}
+
+/// So often a stranger may bring nonsense before the owner has to seal again.
+const MAX_FAILED: u32 = 8;
 
 impl Ceremonies for Workshop {
     fn perform(&self, room: &Room, ceremony: Ceremony, progress: &dyn Fn(String)) -> Result<Answer, Failure> {
@@ -63,7 +72,7 @@ impl Ceremonies for Workshop {
                 let credentials = credentials.ok_or_else(order::no_credentials)?;
                 progress(format!("having it decrypted under {}", from.key_arn));
                 let recipient = recipient()?;
-                let secret = rewrap::opened(room, &order, from, &sealed, (&credentials, &recipient))?;
+                let secret = rewrap::opened(room, &order, (from, public_key), &sealed, (&credentials, &recipient))?;
                 order.expect(&secret, public_key)?;
                 let made = Making { room, order: &order, credentials: &credentials, recipient: &recipient };
                 made.give_out(&secret, "rewrapped", &nonce, progress)
@@ -81,18 +90,20 @@ impl Workshop {
             software: room.software(),
             life: room.life().to_owned(),
             policy_sha256: room.policy().sha256().to_owned(),
+            kms: room.kms(),
             suite: sealing::SUITE.to_owned(),
             seal_to: base64(recipient.public_key()),
         });
         let document = room.attest(&statement, nonce)?;
-        *self.last() = Some(recipient);
+        *self.last() = Some(LastOffer { recipient, failed: 0 });
         Ok(Answer::Attested(Box::new(Attested { statement: statement.text(), document: base64(&document) })))
     }
 
-    /// The offer is used up, whether it opens or not.
+    /// The offer is used up by what opens, and by too much that does not.
     fn open(&self, key: &KeyOrder, public_key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let remedy = "ask for a new offer (`tmkms nitro import-key offer`), and seal the key to that";
-        let recipient = self.last().take().ok_or_else(|| {
+        let mut last = self.last();
+        let offer = last.as_mut().ok_or_else(|| {
             refused("sealed", "there is no offer: each is good for one key, and for one life of the enclave", remedy)
         })?;
         let intent = sealing::Intent {
@@ -103,10 +114,15 @@ impl Workshop {
             method: &key.method,
             public_key,
         };
-        recipient.open(&intent, sealed).map_err(|error| refused("sealed", error.to_string(), remedy))
+        let opened = offer.recipient.open(&intent, sealed);
+        offer.failed += u32::from(opened.is_err());
+        if opened.is_ok() || offer.failed >= MAX_FAILED {
+            *last = None;
+        }
+        opened.map_err(|error| refused("sealed", error.to_string(), remedy))
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<sealing::Recipient>> {
+    fn last(&self) -> MutexGuard<'_, Option<LastOffer>> {
         self.offer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,6 +154,7 @@ impl Making<'_> {
     ) -> Result<Answer, Failure> {
         let Self { room, order, .. } = self;
         let public_key = order.public_key(secret)?;
+        order.check_pin(room.policy(), &public_key)?;
         let context = order.context(room.policy(), &public_key)?;
         progress(format!("encrypting under {}", order.key_arn));
         let ciphertext = match order.method {
@@ -157,6 +174,7 @@ impl Making<'_> {
             public_key: public_key.base64(),
             method: order.method.name().to_owned(),
             key_arn: order.key_arn.clone(),
+            kms: room.kms(),
             encryption_context: context,
             ciphertext_sha256: Sha256::digest(&ciphertext).iter().map(|byte| format!("{byte:02x}")).collect(),
         });

@@ -97,6 +97,18 @@ impl Order {
         Err(refused("key", what, "nothing was given out: bring the key that was named"))
     }
 
+    /// A policy that pins the chain's consensus key wants that one.
+    pub(crate) fn check_pin(&self, policy: &Policy, public: &PublicKey) -> Result<(), Failure> {
+        match policy.public_key_of(&self.chain).filter(|_| self.role == Role::Consensus) {
+            Some(pinned) if *pinned != public.base64() => {
+                let what = format!("[chains.public_keys] {}: expected {pinned}, got {}", self.chain, public.base64());
+                let remedy = "a policy that pins a key is for bringing that key: leave the pin out to have one made";
+                Err(refused("policy", format!("the measured policy of this image: {what}"), remedy))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the ciphertext is bound to.
     pub(crate) fn context(&self, policy: &Policy, public: &PublicKey) -> Result<BTreeMap<String, String>, Failure> {
         policy.context_for(&self.chain, self.role, &public.base64()).map_err(|what| {

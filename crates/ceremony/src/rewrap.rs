@@ -6,12 +6,12 @@ use enclave::kms::{DecryptRequest, KeyArn, Recipient, Region};
 use wire::control::{Credentials, Failure, Wrapped};
 use zeroize::Zeroizing;
 
-/// Has the old ciphertext opened. Both KMS keys must stand in the measured policy, and the old context must not be one of another chain or
-/// purpose: what was an identity does not become a consensus key on the way.
+/// Has the old ciphertext opened. Both KMS keys must stand in the measured policy, and the old context must name this chain, purpose and
+/// public key: nothing becomes on the way what it was not made for.
 pub(crate) fn opened(
     room: &Room,
     order: &Order,
-    from: &Wrapped,
+    (from, public_key): (&Wrapped, &str),
     ciphertext: &[u8],
     (credentials, recipient): (&Credentials, &Recipient),
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -23,10 +23,14 @@ pub(crate) fn opened(
             remedy,
         )
     })?;
-    for (name, expected) in [("chain", order.chain.as_str()), ("purpose", order.role.of_context())] {
-        if let Some(got) = from.encryption_context.get(name).filter(|got| *got != expected) {
-            let what = format!("the ciphertext was made for something else: {name}: expected {expected}, got {got}");
-            return Err(refused("order", what, "order it for what it was made for"));
+    for (name, expected) in
+        [("chain", order.chain.as_str()), ("purpose", order.role.of_context()), ("public_key", public_key)]
+    {
+        let got = from.encryption_context.get(name).map_or("none", String::as_str);
+        if got != expected {
+            let what = format!("the ciphertext's encryption context: {name}: expected {expected}, got {got}");
+            let remedy = "only what a ceremony made, for the same use, is encrypted anew; another key comes in by `tmkms nitro import-key`";
+            return Err(refused("order", what, remedy));
         }
     }
     let wrong = |what: String| refused("order", what, "give the lines that were written when it was encrypted");

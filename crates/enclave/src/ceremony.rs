@@ -77,6 +77,20 @@ impl Room {
         Software { version: self.build.version.to_owned(), commit: self.build.commit.to_owned() }
     }
 
+    /// Which KMS this image asks: AWS's own, or what the measured policy names in its place, with the digest of the roots that it is
+    /// believed by.
+    #[must_use]
+    pub fn kms(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let Some(endpoint) = &self.policy.kms.endpoint else { return evidence::AWS_KMS.to_owned() };
+        if endpoint.roots.is_empty() {
+            return format!("{}, Amazon's roots", endpoint.host);
+        }
+        let mut digest = Sha256::new();
+        endpoint.roots.iter().for_each(|root| digest.update(root));
+        format!("{}, roots {}", endpoint.host, crate::way::self_check::hex(&digest.finalize()))
+    }
+
     /// A random name of this life of the enclave, in hexadecimal.
     #[must_use]
     pub fn life(&self) -> &str {

@@ -1,5 +1,5 @@
 //! Whether verified facts and a statement are what somebody expects.
-use crate::statement::hex;
+use crate::statement::{AWS_KMS, hex};
 use crate::{Facts, Statement};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,12 @@ pub struct Expected {
     pub freshness: Option<Freshness>,
     /// Public keys that must be held, or be the one that was made, in base64.
     pub public_keys: Vec<String>,
-    /// The chain that must be one of those that are served, or the one that the key was made for.
+    /// The chain that must be one of those that are served, or the one that the key was made for. With it, the public keys must be that chain's.
     pub chain_id: Option<String>,
+    /// Where a ceremony's key must be from; "generated" if nothing is said, for another one may have a copy.
+    pub origin: Option<String>,
+    /// Which KMS a ceremony must have asked; [`AWS_KMS`] if nothing is said, for another one may have kept the key.
+    pub kms: Option<String>,
 }
 
 /// A time, and how much older the document may be.
@@ -85,6 +89,20 @@ pub enum Problem {
         /// Those that are there.
         got: Vec<String>,
     },
+    /// A ceremony's key is from somewhere else.
+    Origin {
+        /// "generated", or what was asked for.
+        expected: String,
+        /// The statement's.
+        got: String,
+    },
+    /// A ceremony asked another KMS.
+    Kms {
+        /// [`AWS_KMS`], or what was asked for.
+        expected: String,
+        /// The statement's.
+        got: String,
+    },
     /// The chain is not among those of the statement.
     Chain {
         /// The chain.
@@ -124,6 +142,14 @@ impl fmt::Display for Problem {
             Self::PublicKey { expected, got } => {
                 write!(f, "public key: expected {expected}, got {}", listed(got))
             }
+            Self::Origin { expected, got } => write!(
+                f,
+                "the key's origin: expected {expected}, got {got}; whoever had a key before may have it still, or have chosen it"
+            ),
+            Self::Kms { expected, got } => write!(
+                f,
+                "KMS: expected {expected}, got {got}; what is not AWS's own KMS saw the key in clear when it encrypted it, and may have kept it"
+            ),
             Self::Chain { expected, got } => write!(f, "chain: expected {expected}, got {}", listed(got)),
         }
     }
@@ -156,14 +182,41 @@ pub fn judge(facts: &Facts, statement: &Statement, expected: &Expected) -> Vec<P
     if let Some(freshness) = expected.freshness {
         age(facts.timestamp_ms, freshness, &mut found);
     }
-    let (keys, chains) = named(statement);
-    for key in expected.public_keys.iter().filter(|key| !keys.contains(key)) {
-        found.push(Problem::PublicKey { expected: key.clone(), got: keys.clone() });
-    }
-    if let Some(chain) = expected.chain_id.as_ref().filter(|chain| !chains.contains(chain)) {
-        found.push(Problem::Chain { expected: chain.clone(), got: chains });
-    }
+    keys(statement, expected, &mut found);
+    origin(statement, expected, &mut found);
     found
+}
+
+/// Keys and chains belong together: one chain's key is none for another chain.
+fn keys(statement: &Statement, expected: &Expected, found: &mut Vec<Problem>) {
+    let named = named(statement);
+    if let Some(chain) = expected.chain_id.as_ref().filter(|chain| named.iter().all(|(_, named)| named != *chain)) {
+        let got = named.iter().map(|(_, chain)| chain.clone()).collect();
+        found.push(Problem::Chain { expected: chain.clone(), got });
+    }
+    let is_asked_for = |chain: &String| expected.chain_id.as_ref().is_none_or(|asked| asked == chain);
+    let got: Vec<_> = named.iter().filter(|(_, chain)| is_asked_for(chain)).map(|(key, _)| key.clone()).collect();
+    for key in expected.public_keys.iter().filter(|key| !got.contains(key)) {
+        found.push(Problem::PublicKey { expected: key.clone(), got: got.clone() });
+    }
+}
+
+fn origin(statement: &Statement, expected: &Expected, found: &mut Vec<Problem>) {
+    let kms = match statement {
+        Statement::Signer(_) => return,
+        Statement::Offer(offer) => &offer.kms,
+        Statement::Ceremony(made) => {
+            let origin = expected.origin.as_deref().unwrap_or("generated");
+            if made.origin != origin {
+                found.push(Problem::Origin { expected: origin.to_owned(), got: made.origin.clone() });
+            }
+            &made.kms
+        }
+    };
+    let wanted = expected.kms.as_deref().unwrap_or(AWS_KMS);
+    if kms != wanted {
+        found.push(Problem::Kms { expected: wanted.to_owned(), got: kms.clone() });
+    }
 }
 
 fn measurements(facts: &Facts, expected: &Expected, found: &mut Vec<Problem>) {
@@ -192,14 +245,14 @@ fn age(made_ms: u64, Freshness { now_ms, max_age_ms }: Freshness, found: &mut Ve
     }
 }
 
-/// The public keys and the chains that a statement names.
-fn named(statement: &Statement) -> (Vec<String>, Vec<String>) {
+/// The public keys that a statement names, each with its chain.
+fn named(statement: &Statement) -> Vec<(String, String)> {
     match statement {
         Statement::Signer(signer) => {
-            signer.chains.iter().map(|chain| (chain.public_key.clone(), chain.chain_id.clone())).unzip()
+            signer.chains.iter().map(|chain| (chain.public_key.clone(), chain.chain_id.clone())).collect()
         }
-        Statement::Offer(_) => (Vec::new(), Vec::new()),
-        Statement::Ceremony(made) => (vec![made.public_key.clone()], vec![made.chain_id.clone()]),
+        Statement::Offer(_) => Vec::new(),
+        Statement::Ceremony(made) => vec![(made.public_key.clone(), made.chain_id.clone())],
     }
 }
 
@@ -236,6 +289,8 @@ mod tests {
             freshness: Some(Freshness { now_ms: NOW + 1_000, max_age_ms: 60_000 }),
             public_keys: vec!["AAAA".to_owned()],
             chain_id: Some("a-1".to_owned()),
+            origin: None,
+            kms: None,
         }
     }
 
@@ -304,7 +359,67 @@ mod tests {
             chain_id: Some("b-1".to_owned()),
             ..expected()
         };
-        assert_eq!(problems(&facts(), &asked), ["public key: expected BBBB, got AAAA", "chain: expected b-1, got a-1"]);
+        assert_eq!(
+            problems(&facts(), &asked),
+            [
+                "chain: expected b-1, got a-1",
+                "public key: expected AAAA, got none",
+                "public key: expected BBBB, got none"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_of_one_chain_is_none_of_another() {
+        let Statement::Signer(mut held) = signer() else { unreachable!() };
+        let mut other = held.chains[0].clone();
+        (other.chain_id, other.public_key) = ("b-1".to_owned(), "BBBB".to_owned());
+        held.chains.push(other);
+        let statement = Statement::Signer(held);
+        let facts = Facts { user_data: Some(statement.user_data()), ..facts() };
+        let ask = |key: &str, chain: &str| {
+            let expected =
+                Expected { public_keys: vec![key.to_owned()], chain_id: Some(chain.to_owned()), ..expected() };
+            judge(&facts, &statement, &expected).len()
+        };
+        assert_eq!((ask("AAAA", "a-1"), ask("BBBB", "b-1"), ask("AAAA", "b-1"), ask("BBBB", "a-1")), (0, 0, 1, 1));
+    }
+
+    #[test]
+    fn a_ceremony_s_key_is_generated_and_its_kms_is_aws_s_unless_something_else_is_asked_for() {
+        let made = |origin: &str, kms: &str| {
+            let Statement::Signer(signer) = signer() else { unreachable!() };
+            Statement::Ceremony(crate::Ceremony {
+                software: signer.software,
+                life: signer.life,
+                policy_sha256: String::new(),
+                origin: origin.to_owned(),
+                purpose: "consensus".to_owned(),
+                chain_id: "a-1".to_owned(),
+                algorithm: "ed25519".to_owned(),
+                public_key: "AAAA".to_owned(),
+                method: "kms-encrypt".to_owned(),
+                key_arn: "arn:x".to_owned(),
+                kms: kms.to_owned(),
+                encryption_context: BTreeMap::new(),
+                ciphertext_sha256: String::new(),
+            })
+        };
+        let ask = |origin: &str, kms: &str, expected: Expected| {
+            let statement = made(origin, kms);
+            let facts = Facts { user_data: Some(statement.user_data()), ..facts() };
+            judge(&facts, &statement, &expected).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(ask("generated", "aws", expected()), "");
+        let text = ask("imported", "aws", expected());
+        assert!(text.starts_with("the key's origin: expected generated, got imported"), "{text}");
+        let text = ask("rewrapped", "aws", expected());
+        assert!(text.contains("got rewrapped"), "{text}");
+        let text = ask("generated", "localhost, roots 00", expected());
+        assert!(text.starts_with("KMS: expected aws, got localhost, roots 00"), "{text}");
+        let asked = Expected { origin: Some("imported".to_owned()), kms: Some("localhost".to_owned()), ..expected() };
+        assert_eq!(ask("imported", "localhost", asked.clone()), "");
+        assert!(ask("generated", "localhost", asked).contains("expected imported, got generated"));
     }
 
     #[test]

@@ -21,4 +21,4 @@ pub use facts::Facts;
 pub use file::{Evidence, MAX_EVIDENCE_BYTES, NotEvidence};
 #[cfg(feature = "verify")]
 pub use judge::{Expected, Freshness, Problem, judge};
-pub use statement::{Ceremony, ChainKey, Offer, Signer, Software, Statement, user_data};
+pub use statement::{AWS_KMS, Ceremony, ChainKey, Offer, Signer, Software, Statement, user_data};

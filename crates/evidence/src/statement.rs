@@ -70,6 +70,8 @@ pub struct Offer {
     pub life: String,
     /// The SHA-256 of the measured policy's text, in hexadecimal.
     pub policy_sha256: String,
+    /// Which KMS what is sealed will go to, as in [`Ceremony::kms`].
+    pub kms: String,
     /// The HPKE suite.
     pub suite: String,
     /// The one-time public key in base64.
@@ -101,11 +103,16 @@ pub struct Ceremony {
     pub method: String,
     /// The KMS key that it is encrypted under.
     pub key_arn: String,
+    /// Which KMS was asked: [`AWS_KMS`], or what the measured policy's endpoint names in its place.
+    pub kms: String,
     /// The pairs that the ciphertext is bound to.
     pub encryption_context: BTreeMap<String, String>,
     /// The SHA-256 of the ciphertext's bytes, in hexadecimal.
     pub ciphertext_sha256: String,
 }
+
+/// AWS's own KMS: a host of the compiled table of regions, under Amazon's roots. Any other sees the key, if it wants to.
+pub const AWS_KMS: &str = "aws";
 
 impl Statement {
     /// Its kind, as `user_data` begins.

@@ -121,11 +121,11 @@ impl Recipient {
         &self.public
     }
 
-    /// Opens what was sealed to it for that intent. It is used up.
+    /// Opens what was sealed to it for that intent.
     ///
     /// # Errors
     /// [`SealError::DoesNotOpen`].
-    pub fn open(self, intent: &Intent<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open(&self, intent: &Intent<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (encapsulated, ciphertext) = sealed.split_at_checked(ENCAPSULATED_BYTES).ok_or(SealError::DoesNotOpen)?;
         if sealed.len() > MAX_SEALED_BYTES {
             return Err(SealError::DoesNotOpen);

@@ -120,6 +120,7 @@ fn ceremony(origin: &str, public_key: &str) -> Statement {
         algorithm: "ed25519".to_owned(),
         public_key: public_key.to_owned(),
         method: "kms-encrypt".to_owned(),
+        kms: "aws".to_owned(),
         key_arn: "arn:aws:kms:eu-central-1:111122223333:key/419bf6c0-cea2-4590-9b70-fe9baaee4beb".to_owned(),
         encryption_context: [("chain", "cosmoshub-4"), ("purpose", "consensus")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -337,32 +338,75 @@ fn a_ceremony_s_evidence_beside_it_proves_where_the_key_was_made() {
         world.write("c.json", statement, document.unwrap());
     };
     world.measurements("g.json", &[5]);
-    let more = ["--ceremony", "c.json", "--ceremony-measurements", "g.json"];
+    let beside = ["--ceremony", "c.json", "--ceremony-measurements", "g.json"];
+    let of_chain = [&beside[..], &["--chain-id", "cosmoshub-4"]].concat();
     made(&ceremony("generated", KEY));
-    let (said, ended) = world.verify(&more);
+    let (said, ended) = world.verify(&of_chain);
     assert_eq!(ended, Ok(()));
     let said = one_line(&said);
     assert!(said.contains("was generated inside it") && said.contains("ran the ceremony image"), "{said}");
-    assert!(!said.contains("no copy of the key") && said.contains("nobody else had the key released"), "{said}");
+    assert!(said.contains("nobody else had the key released"), "{said}");
+    // Of the other key that is held nothing is known.
+    assert!(said.contains("That no copy of the keys of osmosis-1 is anywhere else"), "{said}");
+    // Which of the two it is about must be said.
+    let (_, ended) = world.verify(&beside);
+    assert!(ended.unwrap_err().contains("name the one that it is about with --chain-id or --pub-key"));
+    let (_, ended) = world.verify(&[&beside[..], &["--chain-id", "osmosis-1"]].concat());
+    assert!(ended.unwrap_err().contains("not the chain osmosis-1 of --chain-id"));
+    let other = format!("{}=", "A".repeat(43));
+    let (_, ended) = world.verify(&[&of_chain[..], &["--pub-key", &other]].concat());
+    let error = ended.unwrap_err();
+    assert!(error.contains("not the one of --pub-key") && error.contains("public key: expected AAAA"), "{error}");
 
-    made(&ceremony("imported", KEY));
-    let (said, ended) = world.verify(&more);
-    assert_eq!(ended, Ok(()));
-    assert!(one_line(&said).contains("it was made outside and imported"), "{said}");
+    // A key that somebody brought is not passed off as one that was made.
+    for origin in ["imported", "rewrapped"] {
+        made(&ceremony(origin, KEY));
+        let (_, ended) = world.verify(&of_chain);
+        let error = ended.unwrap_err();
+        assert!(
+            error.contains(&format!("the ceremony: the key's origin: expected generated, got {origin}")),
+            "{error}"
+        );
+        let (said, ended) = world.verify(&[&of_chain[..], &["--origin", origin]].concat());
+        assert_eq!(ended, Ok(()));
+        let words = if origin == "imported" { "it was made outside and imported" } else { "it was encrypted anew" };
+        assert!(one_line(&said).contains(words), "{said}");
+    }
+    // Nor is one that another KMS than AWS's has seen.
+    let Statement::Ceremony(mut elsewhere) = ceremony("generated", KEY) else { unreachable!() };
+    elsewhere.kms = "kms.example.com, Amazon's roots".to_owned();
+    made(&Statement::Ceremony(elsewhere));
+    let (_, ended) = world.verify(&of_chain);
+    assert!(ended.unwrap_err().contains("KMS: expected aws, got kms.example.com, Amazon's roots"));
 
     made(&ceremony("generated", &"B".repeat(43)));
-    let (_, ended) = world.verify(&more);
+    let (_, ended) = world.verify(&of_chain);
     assert!(ended.unwrap_err().contains("which the enclave does not hold"));
 
     world.measurements("g.json", &[6]);
     made(&ceremony("generated", KEY));
-    let (_, ended) = world.verify(&more);
+    let (_, ended) = world.verify(&of_chain);
     assert!(ended.unwrap_err().contains("the ceremony: PCR0: expected 0606"));
 
     world.write("c.json", &signer(), world.document(&signer()));
     world.measurements("g.json", &[1]);
-    let (_, ended) = world.verify(&more);
+    let (_, ended) = world.verify(&of_chain);
     assert!(ended.unwrap_err().contains("no ceremony's"));
+}
+
+/// What comes from a file does nothing on a terminal.
+#[test]
+fn nothing_of_a_file_acts_on_a_terminal() {
+    let world = World::new();
+    let Statement::Signer(mut hostile) = signer() else { unreachable!() };
+    hostile.chains[0].chain_id = "a\u{1b}[2J\u{9b}b\u{202e}c\u{7f}".to_owned();
+    let hostile = Statement::Signer(hostile);
+    world.write("a.json", &hostile, world.document(&hostile));
+    for more in [&[][..], &["--json"]] {
+        let (said, ended) = world.verify(more);
+        assert_eq!(ended, Ok(()));
+        assert!(!said.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{said:?}");
+    }
 }
 
 #[test]

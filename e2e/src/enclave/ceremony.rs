@@ -124,6 +124,23 @@ impl Enclave {
         ACCESS_KEY
     }
 
+    /// What the development KMS is called by an image that trusts it by its measured policy: `--kms` of whoever verifies.
+    ///
+    /// # Errors
+    /// When its root cannot be read.
+    pub fn kms_name(&self) -> Result<String> {
+        use sha2::{Digest, Sha256};
+        let pem = fs::read_to_string(self.kms().ca_pem_path())?;
+        let body: String = pem
+            .lines()
+            .skip_while(|line| !line.starts_with("-----BEGIN"))
+            .skip(1)
+            .take_while(|line| !line.starts_with("-----"))
+            .collect();
+        let digest: String = Sha256::digest(super::unbase64(&body)?).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("localhost, roots {digest}"))
+    }
+
     /// What a ceremony wrote into a folder, as it goes into a configuration.
     ///
     /// # Errors

@@ -17,9 +17,17 @@ impl Policy {
                 return Err(format!("expected [kms] {name} with at least one entry, got none"));
             }
         }
+        if self.token_sha256.is_some() {
+            let why = "nobody proves a token to a ceremony, so it would protect nothing";
+            return Err(format!("expected no [control] token_sha256, got one: {why}"));
+        }
         // A list that contradicts itself would only be noticed at the first key.
         for arn in kms.key_arns.iter().flatten() {
             self.permits_key(arn)?;
+            // A replica in another region has a policy of its own.
+            if arn.contains(":key/mrk-") {
+                return Err(format!("[kms] key_arns: expected a key of one region, got the multi-Region key {arn}"));
+            }
         }
         Ok(())
     }
@@ -85,6 +93,12 @@ impl Policy {
             }
         }
         Ok(context)
+    }
+
+    /// The consensus key that it pins for a chain, in base64.
+    #[must_use]
+    pub fn public_key_of(&self, chain: &ChainId) -> Option<&String> {
+        self.public_keys.get(chain)
     }
 
     /// Of its text, in hexadecimal.

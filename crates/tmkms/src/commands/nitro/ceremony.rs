@@ -67,6 +67,9 @@ pub(super) struct Place {
     /// Believe this root certificate (PEM) instead of AWS's: of a simulated module, for tests
     #[arg(long, value_name = "FILE", requires = "measurements")]
     root: Option<PathBuf>,
+    /// Accept this KMS instead of AWS's own, word for word as the enclave names it: a development KMS, or a private endpoint
+    #[arg(long, value_name = "TEXT", requires = "measurements")]
+    kms: Option<String>,
     /// What the document's nonce shall be; otherwise random
     #[arg(long, value_name = "TEXT")]
     nonce: Option<String>,
@@ -91,11 +94,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 impl Place {
     /// Has it done, checks it, and lays it down.
     pub(super) fn perform(&self, work: Work, out: &mut dyn Write) -> Result<(), Failure> {
+        let chain = &work.order.chain_id;
+        guard::ChainId::try_from(chain.as_str())
+            .map_err(|error| Failure::new(Exit::Usage, format!("chain id {:?}: {error}", plain(chain)), ""))?;
         // Before anything is made: a key that cannot be laid down would be lost.
         let folder = Folder::prepare(&self.out)?;
         let nonce = attest::chosen_or_random(self.nonce.as_deref())?;
-        let trust =
-            self.measurements.as_ref().map(|file| verify::Checker::new(file, self.root.as_deref())).transpose()?;
+        let checker = |file: &PathBuf| verify::Checker::new(file, self.root.as_deref(), self.kms.as_deref());
+        let trust = self.measurements.as_ref().map(checker).transpose()?.map(|trust| trust.of(work.origin));
         let found = credentials::find(&Variables::of_process());
         let credentials = found.map_err(|error| Failure::new(Exit::Runtime, error.to_string(), error.remedy()))?;
         writeln!(out, "credentials of {}", credentials.source)?;
@@ -109,7 +115,11 @@ impl Place {
         let made = self.ask(&request, out)?;
         let key = Key::read(&made, &order, origin, &nonce)?;
         if let Some(expected) = public_key.filter(|expected| *expected != key.said.public_key) {
-            return Err(wrong(&format!("public key: expected {expected}, got {}", plain(&key.said.public_key))));
+            return Err(wrong(&format!(
+                "public key: expected {}, got {}",
+                plain(&expected),
+                plain(&key.said.public_key)
+            )));
         }
         if let Some(trust) = &trust {
             trust.check(&key.evidence, &nonce)?;
@@ -124,13 +134,16 @@ impl Place {
                 "  checked: the document is genuine, of this image, and binds this public key and ciphertext"
             )?;
         } else {
+            let (folder, said) = (self.out.display(), &key.said);
             writeln!(
                 out,
                 "  NOT CHECKED: this machine could have exchanged it. Before you use it, on another one:\n    \
-                 tmkms nitro verify {}/attestation.json --measurements MEASUREMENTS.json --nonce '{nonce}' --ciphertext {}/{}",
-                self.out.display(),
-                self.out.display(),
-                folder::CIPHERTEXT
+                 tmkms nitro verify {folder}/attestation.json --measurements MEASUREMENTS.json --nonce '{nonce}' \\\n      \
+                 --chain-id {} --pub-key {} --ciphertext {folder}/{}{}",
+                said.chain_id,
+                said.public_key,
+                folder::CIPHERTEXT,
+                more_options(said)
             )?;
         }
         Ok(out.flush()?)
@@ -198,6 +211,18 @@ pub(super) fn public_key(said: &Said) -> Option<PublicKey> {
         Algorithm::Ed25519 => bytes.try_into().ok().map(PublicKey::Ed25519),
         Algorithm::Secp256k1 => bytes.try_into().ok().map(PublicKey::Secp256k1),
     }
+}
+
+/// What `verify` must be told to accept, besides.
+fn more_options(said: &Said) -> String {
+    let mut more = String::new();
+    if said.origin != "generated" {
+        more += &format!(" --origin {}", said.origin);
+    }
+    if said.kms != evidence::AWS_KMS {
+        more += &format!(" --kms '{}'", said.kms);
+    }
+    more
 }
 
 fn wrong(what: &str) -> Failure {

@@ -117,7 +117,8 @@ impl Send {
         };
         let bytes =
             crate::measurements::read_bytes(&self.sealed, 64 << 10).map_err(|error| unusable(error.to_string()))?;
-        let key: SealedKey = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+        let key: SealedKey =
+            serde_json::from_slice(&bytes).map_err(|error| unusable(asking::plain(&error.to_string())))?;
         if key.format != FORMAT {
             return Err(unusable(format!("format: expected {FORMAT:?}, got {:?}", asking::plain(&key.format))));
         }

@@ -1,9 +1,11 @@
 //! `tmkms nitro rewrap`: has a ceremony enclave encrypt a key anew: under another KMS key, in another region, by another method.
+use super::asking::plain;
 use super::ceremony::{Method, Place, Work};
-use super::verify;
+use super::verify::{self, GivenKey};
 use crate::failure::{Exit, Failure};
 use clap::Args;
 use evidence::Statement;
+use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::PathBuf;
 use wire::control::{KeyOrder, Task, Wrapped};
@@ -16,7 +18,7 @@ and opened once more for proof. The old folder stays as it is: keep its evidence
 The signing state does not change: it belongs to the key, not to its ciphertext. Push the new lines, and let the old KMS key go when the signer serves.
 
 Examples:
-  tmkms nitro rewrap -i 16 --from cosmoshub-4 --key arn:aws:kms:eu-west-1:111122223333:key/… --from-proxy-port 800 \\
+  tmkms nitro rewrap -i 16 --from cosmoshub-4 --pub-key 'dnmL…' --key arn:aws:kms:eu-west-1:111122223333:key/… --from-proxy-port 800 \\
       --kms-proxy-port 801 --measurements ceremony-measurements.json --out cosmoshub-4-in-ireland";
 
 /// Have a ceremony enclave encrypt a key under another KMS key
@@ -28,6 +30,9 @@ pub struct Rewrap {
     /// The folder of the ceremony that encrypted it
     #[arg(long, value_name = "FOLDER")]
     from: PathBuf,
+    /// Its public key, from where you trust it: base64, hexadecimal, or the JSON of a node or a chain
+    #[arg(long, value_name = "KEY")]
+    pub_key: GivenKey,
     /// The KMS key to encrypt it under from now on
     #[arg(long, value_name = "ARN")]
     key: String,
@@ -47,6 +52,16 @@ impl Rewrap {
             return Err(Failure::new(Exit::Usage, message, "name the folder that keygen, import-key or rewrap wrote"));
         };
         let sealed = verify::ciphertext(&self.from.join("ciphertext.b64"), "--from")?;
+        let digest: String = Sha256::digest(&sealed).iter().map(|byte| format!("{byte:02x}")).collect();
+        let differs = [
+            ("public key", &self.pub_key.0, &said.public_key),
+            ("SHA-256 of the ciphertext", &said.ciphertext_sha256, &digest),
+        ];
+        if let Some((what, expected, got)) = differs.into_iter().find(|(_, expected, got)| expected != got) {
+            let message =
+                format!("--from {}: {what}: expected {}, got {}", self.from.display(), plain(expected), plain(got));
+            return Err(Failure::new(Exit::Key, message, "name the folder of this key, as the ceremony wrote it"));
+        }
         let order = KeyOrder {
             chain_id: said.chain_id,
             purpose: said.purpose,

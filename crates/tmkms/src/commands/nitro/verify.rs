@@ -2,14 +2,14 @@
 mod key;
 mod words;
 
-use super::asking::plain;
+use super::asking::{plain, plain_json};
 use super::attest;
 use crate::failure::{Exit, Failure, Problem};
 use crate::measurements::{Measurements, read_bytes};
 use attest_document::{Document, Fingerprint, Roots};
 use clap::Args;
 use evidence::{Evidence, Expected, Facts, Freshness, MAX_EVIDENCE_BYTES, Statement, judge};
-use key::GivenKey;
+pub(super) use key::GivenKey;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,12 @@ pub struct Verify {
     /// Of a ceremony's evidence: the ciphertext (base64) that it must be of
     #[arg(long, value_name = "FILE")]
     ciphertext: Option<PathBuf>,
+    /// Of a ceremony's evidence: where its key may be from, "generated" there if nothing is said
+    #[arg(long, value_name = "ORIGIN", value_parser = ["generated", "imported", "rewrapped"])]
+    origin: Option<String>,
+    /// Of a ceremony's evidence: the KMS that was asked, if not AWS's own, word for word as the evidence names it
+    #[arg(long, value_name = "TEXT")]
+    kms: Option<String>,
     /// Believe this root certificate (PEM) instead of AWS's: of a simulated module, for tests
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
@@ -107,7 +113,7 @@ impl Verify {
         let page =
             words::Page { trust: &trust, expected: &expected, checked: &checked, ceremony: ceremony.as_ref(), now_ms };
         if self.json {
-            writeln!(out, "{:#}", page.json())?;
+            writeln!(out, "{}", plain_json(&format!("{:#}", page.json())))?;
         } else {
             page.write(out, &self.file, &self.measurements)?;
         }
@@ -123,6 +129,8 @@ impl Verify {
             freshness: self.max_age.map(|age| Freshness { now_ms, max_age_ms: millis(age) }),
             public_keys: self.pub_key.iter().map(|key| key.0.clone()).collect(),
             chain_id: self.chain_id.clone(),
+            origin: self.origin.clone(),
+            kms: self.kms.clone(),
         })
     }
 
@@ -130,7 +138,11 @@ impl Verify {
     fn ceremony(&self, trust: &Trust, held: &Statement) -> Result<Option<Checked>, Failure> {
         let (Some(path), Some(measurements)) = (&self.ceremony, &self.ceremony_measurements) else { return Ok(None) };
         let pcrs = Measurements::read(measurements)?.pcrs;
-        let mut checked = check(path, trust, &Expected { pcrs, ..Expected::default() })?;
+        let mut checked = check(
+            path,
+            trust,
+            &Expected { pcrs, origin: self.origin.clone(), kms: self.kms.clone(), ..Expected::default() },
+        )?;
         match (&checked.statement, held) {
             (Statement::Ceremony(made), Statement::Signer(signer)) => {
                 let is_it = |chain: &evidence::ChainKey| {
@@ -141,6 +153,7 @@ impl Verify {
                     let text = format!("it made the key {key} of chain {chain}, which the enclave does not hold");
                     checked.problems.push(text);
                 }
+                self.is_the_one(made, signer, &mut checked.problems);
                 if made.purpose != "consensus" {
                     checked.problems.push(format!("purpose: expected consensus, got {}", plain(&made.purpose)));
                 }
@@ -166,6 +179,24 @@ impl Verify {
     }
 }
 
+impl Verify {
+    /// A ceremony of one chain's key says nothing about another's.
+    fn is_the_one(&self, made: &evidence::Ceremony, signer: &evidence::Signer, problems: &mut Vec<String>) {
+        let (key, chain) = (plain(&made.public_key), plain(&made.chain_id));
+        if !self.pub_key.is_empty() && !self.pub_key.iter().any(|asked| asked.0 == made.public_key) {
+            problems.push(format!("it made the key {key}, which is not the one of --pub-key"));
+        }
+        if let Some(asked) = self.chain_id.as_ref().filter(|asked| **asked != made.chain_id) {
+            problems.push(format!("it made a key of {chain}, which is not the chain {asked} of --chain-id"));
+        }
+        if signer.chains.len() > 1 && self.pub_key.is_empty() && self.chain_id.is_none() {
+            problems.push(
+                "the enclave holds several keys: name the one that it is about with --chain-id or --pub-key".to_owned(),
+            );
+        }
+    }
+}
+
 /// Checks evidence that was just made: for `keygen`.
 pub(super) struct Checker {
     trust: Trust,
@@ -173,9 +204,15 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    pub(super) fn new(measurements: &Path, root: Option<&Path>) -> Result<Self, Failure> {
-        let expected = Expected { pcrs: Measurements::read(measurements)?.pcrs, ..Expected::default() };
-        Ok(Self { trust: Trust::of(root)?, expected })
+    pub(super) fn new(measurements: &Path, root: Option<&Path>, kms: Option<&str>) -> Result<Self, Failure> {
+        let (pcrs, kms) = (Measurements::read(measurements)?.pcrs, kms.map(str::to_owned));
+        Ok(Self { trust: Trust::of(root)?, expected: Expected { pcrs, kms, ..Expected::default() } })
+    }
+
+    /// Of a key from there.
+    pub(super) fn of(mut self, origin: &str) -> Self {
+        self.expected.origin = Some(origin.to_owned());
+        self
     }
 
     /// Fails unless all of it is proven.

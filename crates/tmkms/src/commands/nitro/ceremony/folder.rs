@@ -1,9 +1,11 @@
 //! The folder that a ceremony leaves: every file is text, and says what it is.
 use super::Key;
+use crate::commands::nitro::plain;
 use crate::failure::{Exit, Failure};
 use base64ct::{Base64, Encoding};
 use std::fs;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The ciphertext's file.
@@ -28,7 +30,8 @@ impl Folder {
         let mut parts = name.to_owned();
         parts.push(format!(".parts-{}", std::process::id()));
         let parts = path.with_file_name(parts);
-        fs::create_dir(&parts).map_err(|error| failed(&parts, &error))?;
+        // The ciphertext is half of what a second signer needs: it is the owner's alone.
+        fs::DirBuilder::new().mode(0o700).create(&parts).map_err(|error| failed(&parts, &error))?;
         Ok(Self { path: path.to_owned(), parts })
     }
 
@@ -51,7 +54,8 @@ impl Folder {
         sync(&self.parts).map_err(|error| failed(&self.parts, &error))?;
         // A folder of that name that came meanwhile is in the way only if it is not empty; then it is kept, and so is this one.
         fs::rename(&self.parts, &self.path).map_err(|error| {
-            let help = format!("the key of {} is in {}: move that by hand", said.chain_id, self.parts.display());
+            let help =
+                format!("the key of {} is in {}: move that by hand", plain(&said.chain_id), self.parts.display());
             Failure::new(Exit::Runtime, format!("cannot rename to {}: {error}", self.path.display()), help)
         })?;
         let above = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -74,7 +78,7 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -159,7 +163,7 @@ fn policy_lines(key: &Key) -> String {
 fn readme(key: &Key, nonce: &str) -> String {
     let said = &key.said;
     format!(
-        "The {} key of {}, made in an enclave that ran tmkms's ceremony image.\n\n\
+        "The {} key of {}, {} in an enclave that ran tmkms's ceremony image.\n\n\
          {CIPHERTEXT}     the key, encrypted under {} ({}); worth nothing without KMS,\n\
          {:18} and the key is lost without it: keep it in two places\n\
          public-key.txt     the public key in the forms that nodes, chains and tools ask for\n\
@@ -168,7 +172,16 @@ fn readme(key: &Key, nonce: &str) -> String {
          tmkms-lines.toml   lines for tmkms.toml\n\
          policy-lines.toml  lines for the signer's measured policy\n\n\
          Check it on another machine, with measurements of the ceremony image from a build of your own:\n\n  \
-         tmkms nitro verify attestation.json --measurements MEASUREMENTS.json --nonce '{nonce}' --ciphertext {CIPHERTEXT}\n",
-        said.purpose, said.chain_id, said.key_arn, said.method, "", ""
+         tmkms nitro verify attestation.json --measurements MEASUREMENTS.json --nonce '{nonce}' --chain-id {} --pub-key {} \\\n      --ciphertext {CIPHERTEXT}{}\n",
+        said.purpose,
+        said.chain_id,
+        said.origin,
+        said.key_arn,
+        said.method,
+        "",
+        "",
+        said.chain_id,
+        said.public_key,
+        super::more_options(said)
     )
 }

@@ -48,6 +48,9 @@ pub(super) struct Seal {
     /// Believe this root certificate (PEM) instead of AWS's: of a simulated module, for tests
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
+    /// Accept this KMS instead of AWS's own, word for word as the offer names it
+    #[arg(long, value_name = "TEXT")]
+    kms: Option<String>,
     /// The nonce that you chose for the offer
     #[arg(long, value_name = "TEXT")]
     nonce: Option<String>,
@@ -110,6 +113,12 @@ impl From<Form> for KeyFormat {
 
 impl Seal {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        if self.nonce.is_none() {
+            writeln!(
+                out,
+                "note: without --nonce this offer may be an old one, whose enclave has ended: what is sealed to it can never be opened"
+            )?;
+        }
         self.check_statement()?;
         let seal_to = self.offered()?;
         let (secret, public) = self.secret()?;
@@ -158,7 +167,8 @@ impl Seal {
     /// The one-time key of an offer that is proven to be that image's.
     fn offered(&self) -> Result<Vec<u8>, Failure> {
         let evidence = verify::read(&self.offer)?;
-        verify::Checker::new(&self.measurements, self.root.as_deref())?.check_as(&evidence, self.nonce.as_deref())?;
+        verify::Checker::new(&self.measurements, self.root.as_deref(), self.kms.as_deref())?
+            .check_as(&evidence, self.nonce.as_deref())?;
         let wrong = |what: String| {
             let help = "ask for one with `tmkms nitro import-key offer`";
             Failure::new(Exit::Usage, format!("--offer {}: {what}", self.offer.display()), help)

@@ -55,6 +55,10 @@ impl Page<'_> {
         writeln!(out, "{}: an attestation document, whose signature holds", file.display())?;
         writeln!(out, "  made          {made} ({})", self.age())?;
         writeln!(out, "  by            {}", plain(&facts.module_id))?;
+        if let Statement::Ceremony(made) = &self.checked.statement {
+            let (origin, purpose, chain) = (plain(&made.origin), plain(&made.purpose), plain(&made.chain_id));
+            writeln!(out, "  key           {origin} {purpose} key of {chain}: {}", plain(&made.public_key))?;
+        }
         match &self.trust.other {
             None => writeln!(out, "  root          AWS Nitro Enclaves, SHA-256 {}", self.trust.fingerprint())?,
             Some(path) => {
@@ -148,6 +152,18 @@ impl Page<'_> {
                     .to_owned(),
             ),
         }
+        if let (Some(Statement::Ceremony(made)), Statement::Signer(signer)) =
+            (self.ceremony.map(|ceremony| &ceremony.statement), &self.checked.statement)
+        {
+            let others: Vec<_> = signer.chains.iter().filter(|chain| chain.public_key != made.public_key).collect();
+            if !others.is_empty() {
+                let names: Vec<_> = others.iter().map(|chain| plain(&chain.chain_id)).collect();
+                lines.push(format!(
+                    "That no copy of the keys of {} is anywhere else: the ceremony was not of them.",
+                    names.join(", ")
+                ));
+            }
+        }
         lines.push(
             "What the KMS key's policy says. Have it read from AWS on another machine than the validator's: `aws kms get-key-policy`."
                 .to_owned(),
@@ -188,9 +204,14 @@ fn made(ceremony: &Checked, maker: &str) -> Vec<String> {
         format!("{maker}, not in debug mode, ran the ceremony image of these measurements at {at}."),
         format!("The {purpose} key of {chain}, {key} ({algorithm}), {came}."),
         format!(
-            "It left that enclave only encrypted under the KMS key {} ({}), bound to {}; the ciphertext's SHA-256 is {}.",
+            "It left that enclave only encrypted under the KMS key {} ({}) by {}, bound to {}; the ciphertext's SHA-256 is {}.",
             plain(&made.key_arn),
             plain(&made.method),
+            if made.kms == evidence::AWS_KMS {
+                "AWS KMS".to_owned()
+            } else {
+                format!("the KMS {}, which is not AWS's own", plain(&made.kms))
+            },
             made.encryption_context
                 .iter()
                 .map(|(name, value)| format!("{}={}", plain(name), plain(value)))
