@@ -265,10 +265,25 @@ fn read_source(fields: &mut Fields<'_, '_>, folder: &Path, algorithm: Algorithm)
     released.or(file.map(|At { value, at }| At { value: Source::File(value), at }))
 }
 
+/// What a ciphertext is shows in its first bytes; whoever writes it down all the same shall be right.
 fn check_envelope(fields: &mut Fields<'_, '_>) {
-    let Some(At { value: true, at }) = fields.choice("envelope", &[("kms", false), ("data-key", true)]) else { return };
-    let message = "`envelope` in [[providers.softsign]]: \"data-key\" is not supported in this version";
-    fields.fault(&at, message, "encrypt the key with KMS itself, which takes 4096 bytes, and write envelope = \"kms\"");
+    let Some(At { value: is_named, at }) = fields.choice("envelope", &[("kms", false), ("data-key", true)]) else {
+        return;
+    };
+    // Base64 of `tmkms-e1`, with which an envelope begins, as far as it does not depend on what follows.
+    const BEGIN: &str = "dG1rbXMtZT";
+    let Some(ciphertext) = fields.text("encrypted_key_b64") else { return };
+    let is_envelope = ciphertext.value.trim_start().starts_with(BEGIN);
+    if is_named == is_envelope {
+        return;
+    }
+    let name = |is_envelope| if is_envelope { "\"data-key\"" } else { "\"kms\"" };
+    let message = format!(
+        "`envelope` in [[providers.softsign]]: expected {}, which `encrypted_key_b64` is, got {}",
+        name(is_envelope),
+        name(is_named)
+    );
+    fields.fault(&at, &message, "correct it, or leave it out: it is told by the ciphertext itself");
 }
 
 fn chain_ids(fields: &mut Fields<'_, '_>) -> Option<Vec<At<ChainId>>> {

@@ -64,6 +64,9 @@ pub struct Policy {
     /// Who may run that image: it can encrypt a key of its own under this KMS key
     #[arg(long, value_name = "ARN", requires = "ceremony_measurements")]
     ceremony_role: Option<Principal>,
+    /// The ceremony encrypts under data keys alone (keygen --method data-key): nobody is allowed kms:Encrypt for it
+    #[arg(long, requires = "ceremony_role")]
+    data_keys_only: bool,
     /// Release the key on one instance alone: the value of PCR4 there
     #[arg(long, value_name = "HEX")]
     pcr4: Option<Register>,
@@ -131,7 +134,9 @@ impl Policy {
             return Err(failure);
         }
         let ceremony = match (&self.ceremony_measurements, &self.ceremony_role) {
-            (Some(file), Some(role)) => Some(Ceremony { image: image(file)?, role: role.clone() }),
+            (Some(file), Some(role)) => {
+                Some(Ceremony { image: image(file)?, role: role.clone(), data_keys_only: self.data_keys_only })
+            }
             _ => None,
         };
         Ok(Wanted {

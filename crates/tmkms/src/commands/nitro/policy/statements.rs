@@ -16,7 +16,10 @@ pub(super) fn of(wanted: &Wanted) -> Vec<Statement> {
         statements.push(release(wanted));
     }
     if let Some(ceremony) = &wanted.ceremony {
-        statements.extend([ceremony_encrypts(wanted, ceremony), ceremony_in_its_image(ceremony)]);
+        if !ceremony.data_keys_only {
+            statements.push(ceremony_encrypts(wanted, ceremony));
+        }
+        statements.push(ceremony_in_its_image(ceremony));
     }
     statements.push(to_nothing_else(wanted));
     statements.extend(wanted.instance.as_ref().map(|instance| to_no_other_instance(wanted, instance)));
@@ -259,6 +262,16 @@ mod tests {
         let allowed: Vec<&str> = allowed.flat_map(|statement| statement.actions.iter().copied()).collect();
         assert_eq!(allowed.iter().filter(|action| **action == "kms:Decrypt").count(), 1, "{allowed:?}");
         assert!(!allowed.iter().any(|action| action.contains("DataKey") || action.contains('*')), "{allowed:?}");
+    }
+
+    #[test]
+    fn a_ceremony_of_data_keys_alone_lets_nobody_encrypt() {
+        let mut wanted = full();
+        wanted.ceremony.as_mut().unwrap().data_keys_only = true;
+        let statements = of(&wanted);
+        assert!(statements.iter().all(|statement| statement.sid != "CeremonyEncrypts"));
+        let ceremony = find(&statements, "CeremonyInItsImage");
+        assert_eq!(ceremony.actions, ["kms:Decrypt", "kms:GenerateDataKey"]);
     }
 
     #[test]

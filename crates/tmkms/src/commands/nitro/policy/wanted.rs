@@ -15,6 +15,8 @@ const MAX_POLICY_BYTES: usize = 32 * 1024;
 pub(super) struct Ceremony {
     pub image: Register,
     pub role: Principal,
+    /// Whether keys are encrypted under data keys alone (`keygen --method data-key`), so that nobody needs kms:Encrypt.
+    pub data_keys_only: bool,
 }
 
 /// Who may do what.
@@ -140,7 +142,7 @@ pub(super) mod tests {
             images: vec![image(0xab), image(0xcd)],
             roles: vec![principal("role/validator"), principal("role/spare")],
             admins: vec![principal("role/break-glass"), principal("user/ann")],
-            ceremony: Some(Ceremony { image: image(0xce), role: principal("role/ceremony") }),
+            ceremony: Some(Ceremony { image: image(0xce), role: principal("role/ceremony"), data_keys_only: false }),
             instance: Some(image(0x04)),
         }
     }
