@@ -101,7 +101,8 @@ fn proven(enclave: &Enclave, file: &str, measured: &Measurements, nonce: &str) -
         Ok((index, bytes.collect::<Result<_, _>>()?))
     };
     let pcrs: BTreeMap<_, _> = measured.registers().map(register).collect::<Result<_>>()?;
-    let expected = Expected { pcrs, nonce: Some(nonce.as_bytes().to_vec()), ..Expected::default() };
+    let (nonce, kms) = (Some(nonce.as_bytes().to_vec()), Some(enclave.kms_name()?));
+    let expected = Expected { pcrs, nonce, kms, ..Expected::default() };
     let problems: Vec<_> = judge(&facts, &evidence.statement, &expected).iter().map(ToString::to_string).collect();
     ensure!(problems.is_empty(), "not proven: {}", problems.join("; "));
     Ok(evidence.statement)
