@@ -190,3 +190,80 @@ fn the_aws_command_line_understands_what_is_wrong() {
     aws.refused(&["list-keys"], "ExpiredTokenException");
     assert!(Path::new(&aws.server.ca_pem_path()).exists());
 }
+
+/// `tmkms nitro import-key encrypt` has this command line do it: over a pipe, in a context that says what the key is for.
+#[test]
+#[ignore = "needs the aws command line; `cargo xtask sim test` has one"]
+fn the_aws_command_line_encrypts_a_key_that_is_imported_straight_away() {
+    use clap::Parser;
+    let aws = Aws::start("import");
+    let program = std::env::var("AWS").unwrap_or_else(|_| "aws".into());
+    let (url, ca) = (aws.server.url(), aws.server.ca_pem_path());
+    let wrapper = aws.file(
+        "aws-of-this-test",
+        format!(
+            "#!/bin/sh\nexport AWS_ENDPOINT_URL_KMS='{url}' AWS_CA_BUNDLE='{}' AWS_ACCESS_KEY_ID=AKIDDEVELOPER \
+             AWS_SECRET_ACCESS_KEY='developers/secret+key'\nexec '{program}' \"$@\"\n",
+            ca.display()
+        )
+        .as_bytes(),
+    );
+    let mode = |path: &str, mode: u32| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, permissions).unwrap();
+    };
+    mode(&wrapper, 0o700);
+    let key = aws.ok(&["create-key"]);
+    let arn = text(&key, "/KeyMetadata/Arn");
+    let run = |line: &[&str]| {
+        let mut out = Vec::new();
+        let line = [&["tmkms"], line].concat();
+        let ended = tmkms::Cli::try_parse_from(&line).unwrap().run(&mut out);
+        (String::from_utf8(out).unwrap(), ended.map_err(|failure| format!("{:?}", failure.problems)))
+    };
+    let file = aws.dir.join("consensus.key").display().to_string();
+    run(&["softsign", "keygen", "-t", "consensus", &file]).1.unwrap();
+    let out = aws.dir.join("made").display().to_string();
+    let line = [
+        "nitro",
+        "import-key",
+        "encrypt",
+        "-f",
+        "base64",
+        "--chain-id",
+        "a-1",
+        "--key",
+        arn,
+        "--out",
+        &out,
+        "--aws",
+        &wrapper,
+    ];
+    let (_, refused) = run(&[&line[..], &[&file]].concat());
+    assert!(refused.unwrap_err().contains("without its state it could sign twice"));
+    let nowhere = arn.replace("111122223333", "999922223333");
+    let other: Vec<&str> = line.iter().map(|word| if *word == arn { &*nowhere } else { word }).collect();
+    let (_, refused) = run(&[&other[..], &["--never-signed", &file]].concat());
+    assert!(refused.unwrap_err().contains("nothing was written") && !Path::new(&out).exists());
+
+    let (said, ended) = run(&[&line[..], &["--height", "1234", &file]].concat());
+    assert_eq!(ended, Ok(()), "{said}");
+    assert!(said.contains("1234") && said.contains("must never sign with it again"), "{said}");
+    let read = |name: &str| std::fs::read_to_string(Path::new(&out).join(name)).unwrap();
+    let public = read("public-key.txt").lines().find_map(|line| line.strip_prefix("base64")).unwrap().trim().to_owned();
+    let context = format!("chain=a-1,purpose=consensus,public_key={public}");
+    let blob = aws.file("blob", &unbase64(read("ciphertext.b64").trim()));
+    let decrypted = aws.ok(&[
+        "decrypt",
+        "--key-id",
+        arn,
+        "--ciphertext-blob",
+        &format!("fileb://{blob}"),
+        "--encryption-context",
+        &context,
+    ]);
+    assert_eq!(unbase64(text(&decrypted, "/Plaintext")), std::fs::read(&file).unwrap());
+    assert!(
+        read("tmkms-lines.toml").contains(&public) && Path::new(&out).join("a-1_priv_validator_state.json").exists()
+    );
+}

@@ -7,6 +7,7 @@ use crate::failure::{Exit, Failure};
 use base64ct::{Base64, Encoding};
 use clap::{Args, ValueEnum};
 use evidence::{Ceremony as Said, Evidence, Statement};
+pub(super) use folder::Brought;
 use folder::Folder;
 use host::control_client::Client;
 use host::credentials::{self, Variables};

@@ -1,5 +1,7 @@
 //! `tmkms nitro import-key`: a key that exists already, on its way into a ceremony enclave, sealed so that nobody on the way sees it.
+mod encrypt;
 mod seal;
+mod source;
 
 use super::asking::{self, EnclaveOption};
 use super::ceremony::{Place, Work};
@@ -19,6 +21,8 @@ Three steps, on two machines. On the parent, whose enclave runs the ceremony ima
 the machine that has the key, which needs no network, `seal` checks that attestation and seals the key to it, together with what it is to \
 become, and makes the signing state. On the parent again, `send` has the enclave open it and encrypt it under KMS.
 
+Without an enclave, `encrypt` has AWS's command line encrypt it, on a machine that has the key and AWS credentials.
+
 A key that was imported may have a copy: only one that was made by `tmkms nitro keygen` was never seen by anybody.";
 
 /// Bring an existing key into a ceremony enclave
@@ -34,6 +38,7 @@ enum Step {
     Offer(Offer),
     Seal(seal::Seal),
     Send(Send),
+    Encrypt(encrypt::Encrypt),
 }
 
 /// On the parent: have the enclave offer a key to seal to
@@ -81,6 +86,7 @@ impl ImportKey {
             Step::Offer(offer) => offer.run(out),
             Step::Seal(seal) => seal.run(out),
             Step::Send(send) => send.run(out),
+            Step::Encrypt(encrypt) => encrypt.run(out),
         }
     }
 }

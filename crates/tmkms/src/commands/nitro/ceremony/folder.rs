@@ -3,6 +3,8 @@ use super::Key;
 use crate::commands::nitro::plain;
 use crate::failure::{Exit, Failure};
 use base64ct::{Base64, Encoding};
+use signer::keys::PublicKey;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -38,16 +40,16 @@ impl Folder {
     /// Writes everything, and gives the folder its name.
     pub(super) fn write(&self, key: &Key, nonce: &str) -> Result<(), Failure> {
         let said = &key.said;
-        let ciphertext = Base64::encode_string(&key.ciphertext);
-        let files = [
-            (CIPHERTEXT, format!("{ciphertext}\n")),
-            ("attestation.json", key.evidence.text()),
-            ("public-key.txt", public_key(key)),
-            ("tmkms-lines.toml", config_lines(key, &ciphertext)),
-            ("policy-lines.toml", policy_lines(key)),
-            ("README.txt", readme(key, nonce)),
-        ];
-        for (name, text) in files {
+        let brought = Brought {
+            chain: &said.chain_id,
+            purpose: &said.purpose,
+            key_arn: &said.key_arn,
+            public: key.public,
+            ciphertext: key.ciphertext.clone(),
+            context: said.encryption_context.clone(),
+        };
+        brought.write_into(&self.parts)?;
+        for (name, text) in [("attestation.json", key.evidence.text()), ("README.txt", readme(key, nonce))] {
             let path = self.parts.join(name);
             write(&path, &text).map_err(|error| failed(&path, &error))?;
         }
@@ -62,6 +64,99 @@ impl Folder {
         // It is all there; whether its name outlives a power cut is the system's to say.
         let _ = sync(above);
         Ok(())
+    }
+}
+
+/// A key under KMS, wherever it was encrypted.
+pub(in super::super) struct Brought<'a> {
+    pub(in super::super) chain: &'a str,
+    pub(in super::super) purpose: &'a str,
+    pub(in super::super) key_arn: &'a str,
+    pub(in super::super) public: PublicKey,
+    pub(in super::super) ciphertext: Vec<u8>,
+    pub(in super::super) context: BTreeMap<String, String>,
+}
+
+impl Brought<'_> {
+    /// Ciphertext, public key, and the lines for configuration and policy.
+    pub(in super::super) fn write_into(&self, folder: &Path) -> Result<(), Failure> {
+        let ciphertext = Base64::encode_string(&self.ciphertext);
+        let files = [
+            (CIPHERTEXT, format!("{ciphertext}\n")),
+            ("public-key.txt", self.public_key()),
+            ("tmkms-lines.toml", self.config_lines(&ciphertext)),
+            ("policy-lines.toml", self.policy_lines()),
+        ];
+        files.iter().try_for_each(|(name, text)| {
+            let path = folder.join(name);
+            write(&path, text).map_err(|error| failed(&path, &error))
+        })
+    }
+
+    fn public_key(&self) -> String {
+        let public = &self.public;
+        format!(
+            "chain      {}\npurpose    {}\nalgorithm  {}\nbase64     {}\nhex        {}\naddress    {}\ncomet      {}\ncosmos     {}\n",
+            self.chain,
+            self.purpose,
+            public.algorithm().name(),
+            public.base64(),
+            public.hex(),
+            public.address(),
+            public.comet_json(),
+            public.cosmos_json()
+        )
+    }
+
+    fn context(&self) -> String {
+        let pairs = self.context.iter();
+        let pairs: Vec<_> = pairs.map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
+        format!("{{ {} }}", pairs.join(", "))
+    }
+
+    fn config_lines(&self, ciphertext: &str) -> String {
+        let region = self.key_arn.split(':').nth(3).unwrap_or_default();
+        let place = format!(
+            "aws_region = {}\nkms_key_arn = {}\nencryption_context = {}\n",
+            quoted(region),
+            quoted(self.key_arn),
+            self.context()
+        );
+        if self.purpose == "identity" {
+            return format!(
+                "# For the [[validator]] of {} in tmkms.toml, with secret_connection = true.\nidentity_key_b64 = {}\n{place}",
+                self.chain,
+                quoted(ciphertext)
+            );
+        }
+        format!(
+            "# For tmkms.toml.\n[[providers.softsign]]\nchain_ids = [{}]\nkey_type = \"consensus\"\nalgorithm = {}\nencrypted_key_b64 = {}\n{place}\
+         public_key = {}\n",
+            quoted(self.chain),
+            quoted(self.public.algorithm().name()),
+            quoted(ciphertext),
+            quoted(&self.public.base64())
+        )
+    }
+
+    fn policy_lines(&self) -> String {
+        let part = |index| quoted(self.key_arn.split(':').nth(index).unwrap_or_default());
+        let mut text = format!(
+            "# For the measured policy of the signer's image (policy.toml). encryption_context is demanded of every key of that image.\n\
+         [kms]\nkey_arns = [{}]\naccounts = [{}]\nregions = [{}]\nencryption_context = {{ chain = \"{{chain}}\", purpose = \"{{role}}\" }}\n",
+            quoted(self.key_arn),
+            part(4),
+            part(3)
+        );
+        if self.purpose == "consensus" {
+            text += &format!(
+                "\n[chains]\nallowed = [{}]\n\n[chains.public_keys]\n{} = {}\n",
+                quoted(self.chain),
+                quoted(self.chain),
+                quoted(&self.public.base64())
+            );
+        }
+        text
     }
 }
 
@@ -87,77 +182,9 @@ fn sync(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-fn public_key(key: &Key) -> String {
-    let public = &key.public;
-    format!(
-        "chain      {}\npurpose    {}\nalgorithm  {}\nbase64     {}\nhex        {}\naddress    {}\ncomet      {}\ncosmos     {}\n",
-        key.said.chain_id,
-        key.said.purpose,
-        public.algorithm().name(),
-        public.base64(),
-        public.hex(),
-        public.address(),
-        public.comet_json(),
-        public.cosmos_json()
-    )
-}
-
 /// A text in TOML: basic strings are JSON's, for what is printable.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
-}
-
-fn context(key: &Key) -> String {
-    let pairs = key.said.encryption_context.iter();
-    let pairs: Vec<_> = pairs.map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))).collect();
-    format!("{{ {} }}", pairs.join(", "))
-}
-
-fn config_lines(key: &Key, ciphertext: &str) -> String {
-    let said = &key.said;
-    let region = said.key_arn.split(':').nth(3).unwrap_or_default();
-    let place = format!(
-        "aws_region = {}\nkms_key_arn = {}\nencryption_context = {}\n",
-        quoted(region),
-        quoted(&said.key_arn),
-        context(key)
-    );
-    if said.purpose == "identity" {
-        return format!(
-            "# For the [[validator]] of {} in tmkms.toml, with secret_connection = true.\nidentity_key_b64 = {}\n{place}",
-            said.chain_id,
-            quoted(ciphertext)
-        );
-    }
-    format!(
-        "# For tmkms.toml.\n[[providers.softsign]]\nchain_ids = [{}]\nkey_type = \"consensus\"\nalgorithm = {}\nencrypted_key_b64 = {}\n{place}\
-         public_key = {}\n",
-        quoted(&said.chain_id),
-        quoted(key.public.algorithm().name()),
-        quoted(ciphertext),
-        quoted(&key.public.base64())
-    )
-}
-
-fn policy_lines(key: &Key) -> String {
-    let said = &key.said;
-    let part = |index| quoted(said.key_arn.split(':').nth(index).unwrap_or_default());
-    let mut text = format!(
-        "# For the measured policy of the signer's image (policy.toml). encryption_context is demanded of every key of that image.\n\
-         [kms]\nkey_arns = [{}]\naccounts = [{}]\nregions = [{}]\nencryption_context = {{ chain = \"{{chain}}\", purpose = \"{{role}}\" }}\n",
-        quoted(&said.key_arn),
-        part(4),
-        part(3)
-    );
-    if said.purpose == "consensus" {
-        text += &format!(
-            "\n[chains]\nallowed = [{}]\n\n[chains.public_keys]\n{} = {}\n",
-            quoted(&said.chain_id),
-            quoted(&said.chain_id),
-            quoted(&key.public.base64())
-        );
-    }
-    text
 }
 
 fn readme(key: &Key, nonce: &str) -> String {
