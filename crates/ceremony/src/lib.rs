@@ -1,11 +1,11 @@
 //! What a ceremony image does, and a signer's image cannot: it makes a validator's key, or takes one in, and gives it out
 //! encrypted under a KMS key that its measured policy names.
 //!
-//! The way of a key: [`entropy`] of three sources → the key → [`operations::Encrypt`] (or an [`envelope`] under a data key) → opened once
+//! The way of a key: `entropy` of three sources → the key → `operations::Encrypt` (or an `envelope` under a data key) → opened once
 //! more by KMS, as a signer will have it opened, and compared → a statement about it, bound to an attestation document. Only then is there
 //! an answer; whatever fails before leaves nothing but an error. The key itself is in no answer, log or error.
 //!
-//! What the parent may choose is bounded by [`order`]: the measured policy must name KMS keys, accounts and regions.
+//! What the parent may choose is bounded by `order`: the measured policy must name KMS keys, accounts and regions.
 #![forbid(unsafe_code)]
 
 mod entropy;

@@ -2,7 +2,7 @@
 //!
 //! An attestation document has 512 bytes for what an enclave wants to say (`user_data`). Evidence says more: a [`Statement`] in JSON, whose
 //! SHA-256 stands in `user_data` behind the statement's kind ([`user_data`]). Whoever verifies the document and finds that hash knows that
-//! the measured image made the statement; what that is worth is what the image's source says ([`judge`]).
+//! the measured image made the statement; what that is worth is what the image's source says ([`judge()`]).
 //!
 //! Three fields, three roles, so that no document can be taken for another: `public_key` is null (only a document for KMS has one), `nonce`
 //! holds the asker's bytes and nothing else does, `user_data` begins with the statement's kind.

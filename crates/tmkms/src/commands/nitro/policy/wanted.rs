@@ -160,7 +160,7 @@ pub(super) mod tests {
         assert!(text.contains(&format!("got PCR0 {} twice", "01".repeat(48))), "{text}");
         let text = refused(&Wanted { images: (1..6).map(image).collect(), ..plain() });
         assert!(text.contains("at most 4 files, got 5"), "{text}");
-        let ceremony = Some(Ceremony { image: image(0xab), role: principal("role/ceremony") });
+        let ceremony = Some(Ceremony { image: image(0xab), role: principal("role/ceremony"), data_keys_only: false });
         let text = refused(&Wanted { ceremony, ..plain() });
         assert!(text.contains("expected another image than the signer's, got the same PCR0 abab"), "{text}");
         let text = refused(&Wanted { instance: Some(image(0)), ..plain() });
