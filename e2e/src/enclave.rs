@@ -6,7 +6,7 @@ mod config;
 mod emulated;
 mod policy;
 
-pub use ceremony::{ADMIN, CEREMONY_ROLE, Ceremony};
+pub use ceremony::{ADMIN, CEREMONY_ROLE, Ceremony, broken_ceremony};
 pub use emulated::{Built, Layout, Machine};
 pub use policy::key_policy;
 

@@ -1,6 +1,6 @@
 //! A key that nobody has seen: made in a ceremony enclave, released to the signer's image alone, signing a real chain, proven to anyone.
 use anyhow::{Context, Result, ensure};
-use e2e::enclave::{CEREMONY_ROLE, Ceremony, Enclave, EnclaveChain, Plaintext, said};
+use e2e::enclave::{CEREMONY_ROLE, Ceremony, Enclave, EnclaveChain, Plaintext, broken_ceremony, said};
 use e2e::{Chain, ChainSpec, EnclaveRig, Line, Sandbox, Transport};
 use sim::kms::Fault;
 use std::fs;
@@ -225,6 +225,46 @@ fn what_cannot_be_made_is_refused_with_the_reason_and_leaves_nothing() -> Result
             ));
         }
         keygen(&enclave, &ceremony, "whole", &[]).map(drop)
+    })
+}
+
+/// What the image does not allow is refused whoever orders it; and one that allows everything, or can be looked into, does not begin.
+#[test]
+fn the_measured_policy_and_debug_mode_decide_before_anybody_orders() -> Result<()> {
+    Sandbox::run("ceremony-policy", |sandbox| {
+        let enclave = Enclave::prepare(sandbox, "tmkms", Vec::new())?;
+        let ceremony = enclave.start_ceremony("[chains]\nallowed = [\"other-1\"]\n")?;
+        let options = ["--chain-id", CHAIN, "--key", &ceremony.arn, "--out", "refused"];
+        let text = refused(&enclave, &ceremony, &options)?;
+        ensure!(text.contains("[chains] allowed: expected other-1, got ceremony-chain"), "{text}");
+        drop(ceremony);
+        let arn = "arn:aws:kms:eu-central-1:111122223333:key/419bf6c0-cea2-4590-9b70-fe9baaee4beb";
+        let named = |arn: &str, regions: &str| {
+            format!("[kms]\nkey_arns = [\"{arn}\"]\naccounts = [\"111122223333\"]\nregions = [{regions}]\n")
+        };
+        let here = "\"eu-central-1\"";
+        let token = format!("[control]\ntoken_sha256 = \"{}\"\n", "ab".repeat(32));
+        let table: [(String, &[&str], &str); 6] = [
+            ("# nothing is named\n".to_owned(), &[], "expected [kms] key_arns with at least one entry, got none"),
+            (named(arn, ""), &[], "expected [kms] regions with at least one entry"),
+            (named(arn, "\"eu-west-1\""), &[], "[kms] regions: expected eu-west-1, got eu-central-1"),
+            (named(&arn.replace("key/", "key/mrk-"), here), &[], "multi-Region key"),
+            (named(arn, here) + &token, &[], "token_sha256"),
+            (named(arn, here), &["--debug-mode"], "debug mode"),
+        ];
+        // All at once: each stays readable for ten seconds.
+        let folder = enclave.folder();
+        std::thread::scope(|scope| {
+            let run = |(index, (policy, more, words)): (usize, &(String, &[&str], &str))| -> Result<()> {
+                let text = broken_ceremony(folder, &format!("broken{index}"), policy, more)?;
+                ensure!(text.contains(words), "{words:?} is not in: {text}");
+                Ok(())
+            };
+            let threads: Vec<_> = table.iter().enumerate().map(|one| scope.spawn(move || run(one))).collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
+        })
     })
 }
 

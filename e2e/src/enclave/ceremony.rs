@@ -157,3 +157,20 @@ impl Enclave {
         Ok((Sealed { arn: text(&said["key_arn"])?, ciphertext, context }, public))
     }
 }
+
+/// How a ceremony enclave ends that does not begin, with that policy and those options, in that folder. It stays readable for ten seconds first.
+///
+/// # Errors
+/// When it begins.
+pub fn broken_ceremony(folder: &std::path::Path, name: &str, policy: &str, more: &[&str]) -> Result<String> {
+    let file = format!("{name}.toml");
+    fs::write(folder.join(&file), policy)?;
+    let base = format!("unix:{}", folder.join(name).display());
+    let mut command = std::process::Command::new("timeout");
+    command.current_dir(folder).env("NO_COLOR", "1").arg("30").arg(crate::signer::built("sim-enclave")?);
+    command.args(["ceremony", "--policy", &file, "--nsm-dir", "nsm", "--parent", &base]).args(more);
+    let output = command.stdin(Stdio::null()).output().context("cannot run sim-enclave")?;
+    let text = super::said(&output);
+    ensure!(output.status.code() == Some(1), "it did not end as broken ({}): {text}", output.status);
+    Ok(text)
+}

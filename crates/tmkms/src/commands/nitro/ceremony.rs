@@ -123,10 +123,18 @@ impl Place {
             )));
         }
         if let Some(trust) = &trust {
-            trust.check(&key.evidence, &nonce)?;
+            trust.check(&key.evidence, &nonce).map_err(|mut failure| {
+                if let Some(last) = failure.problems.last_mut() {
+                    "nothing was written, and what was made is of no use: order again when all of it is explained"
+                        .clone_into(&mut last.help);
+                }
+                failure
+            })?;
         }
         folder.write(&key, &nonce)?;
-        writeln!(out, "{} {} key of {}: {}", key.said.origin, key.said.purpose, plain(&key.said.chain_id), key.public)?;
+        let Said { origin, purpose, chain_id, public_key, .. } = &key.said;
+        let algorithm = key.public.algorithm().name();
+        writeln!(out, "{origin} {purpose} key of {}: {public_key} ({algorithm})", plain(chain_id))?;
         writeln!(out, "  address   {}", key.public.address())?;
         writeln!(out, "  folder    {}", self.out.display())?;
         if trust.is_some() {
