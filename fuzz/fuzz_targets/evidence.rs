@@ -26,6 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
             freshness: Some(Freshness { now_ms: u64::MAX, max_age_ms: 0 }),
             public_keys: vec!["AAAA".to_owned()],
             chain_id: Some("a-1".to_owned()),
+            ..Expected::default()
         };
         // Whatever the document says here, it is not this statement's hash.
         let problems = judge(&facts, &evidence.statement, &expected);
