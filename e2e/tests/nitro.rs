@@ -454,6 +454,7 @@ fn a_validator_moves_to_another_parent_with_its_state_and_signs_on() -> Result<(
         let mut client = Client::listen(sandbox, "rival", Line::V038, Transport::Unix, &spec.id)?;
         let observer = Observer::new();
         let mut rig = EnclaveRig::start_with(sandbox, spec, &[client.addr()])?;
+        client.connected(Duration::from_secs(20))?;
         rig.grow(3)?;
         let (id, file) = (rig.chain.spec.id.clone(), format!("state/{}_priv_validator_state.json", rig.chain.spec.id));
         let export = ["state", "export", "--file", &file, "--to", "ours", "moved.json"];
