@@ -8,7 +8,7 @@ use base64ct::{Base64, Encoding};
 use evidence::{Signer, Software, Statement};
 use signer::Build;
 use std::sync::{Arc, OnceLock};
-use wire::control::{Attested, Failure};
+use wire::control::{Attested, Failure, Phase};
 
 /// The length of a life's name, in bytes.
 const LIFE_BYTES: usize = 16;
@@ -44,11 +44,7 @@ impl Attestation {
             config_sha256,
             chains,
         });
-        let (public_key, user_data) = (None, statement.user_data());
-        let request = AttestationRequest { public_key, nonce: Some(nonce), user_data: Some(&user_data) };
-        let document = self.nsm.attest(&request).map_err(|error| {
-            failure(phase, "module", format!("the security module gave no document: {error}"), "ask again")
-        })?;
+        let document = bound(&*self.nsm, &statement, nonce, phase)?;
         Ok(Attested { statement: statement.text(), document: Base64::encode_string(&document) })
     }
 
@@ -61,4 +57,13 @@ impl Attestation {
         getrandom::fill(&mut life)?;
         Ok(crate::way::self_check::hex(self.life.get_or_init(|| life)))
     }
+}
+
+/// A document that binds a statement, with the asker's bytes in its nonce and nowhere else, and no public key.
+pub(crate) fn bound(nsm: &dyn Nsm, statement: &Statement, nonce: &[u8], phase: Phase) -> Result<Vec<u8>, Failure> {
+    let user_data = statement.user_data();
+    let request = AttestationRequest { public_key: None, nonce: Some(nonce), user_data: Some(&user_data) };
+    nsm.attest(&request).map_err(|error| {
+        failure(phase, "module", format!("the security module gave no document: {error}"), "ask again")
+    })
 }

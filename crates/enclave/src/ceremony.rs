@@ -4,7 +4,7 @@
 //! security module, KMS, the measured policy, and a statement's document.
 use crate::desk::Desk;
 use crate::kms::{self, Region};
-use crate::nsm::{AttestationRequest, Nsm};
+use crate::nsm::Nsm;
 use crate::policy::Policy;
 use crate::release::{client, copied};
 use crate::trouble::{failure, kms_code};
@@ -148,12 +148,7 @@ impl Room {
     /// # Errors
     /// The security module gives none.
     pub fn attest(&self, statement: &Statement, nonce: &[u8]) -> Result<Vec<u8>, Failure> {
-        let user_data = statement.user_data();
-        let request = AttestationRequest { public_key: None, nonce: Some(nonce), user_data: Some(&user_data) };
-        self.nsm.attest(&request).map_err(|error| {
-            let reason = format!("the security module gave no document: {error}");
-            failure(Phase::Releasing, "module", reason, "ask again")
-        })
+        crate::attestation::bound(&*self.nsm, statement, nonce, Phase::Releasing)
     }
 }
 

@@ -245,3 +245,28 @@ fn a_nonce_that_is_too_short_or_too_long_is_refused_and_so_is_what_the_module_re
         assert_eq!(code(&ask(length)), Some("module"));
     }
 }
+
+/// A task is JSON that nobody proved anything for, read on a connection's small stack, in every image.
+#[test]
+fn a_ceremony_asked_of_a_signer_is_refused_and_nested_json_ends_nothing() {
+    let world = World::new();
+    let ask = |task: &str| {
+        let mut frame = vec![6];
+        frame.extend_from_slice(&[0; 32]);
+        for part in [task.as_bytes(), b"a nonce of a test", b""] {
+            frame.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
+            frame.extend_from_slice(part);
+        }
+        frame.push(0);
+        let (mut stream, _) = world.connect();
+        wire::frame::write(&mut stream, &frame).unwrap();
+        read_answers(&mut stream)
+    };
+    assert_eq!(code(&ask("{\"task\":\"offer\"}")), Some("not-a-ceremony"));
+    for depth in [100, 126, 127, 1000] {
+        let nested = format!("{{\"more\":{}{},\"task\":\"offer\"}}", "[".repeat(depth), "]".repeat(depth));
+        let answers = ask(&nested);
+        assert!(matches!(code(&answers), Some("request" | "not-a-ceremony")), "{depth}: {answers:?}");
+    }
+    world.push(GOOD).serving();
+}
