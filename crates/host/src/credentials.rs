@@ -4,7 +4,6 @@
 //! The first source that is configured counts: if it fails, the search ends there, with its reason and with what was tried
 //! before. So nobody signs with another identity than the one he configured.
 mod container;
-mod http;
 mod ini;
 mod instance;
 mod json;
@@ -143,6 +142,11 @@ fn exported(profile: &str) -> String {
 
 /// A text that may be a secret, in memory that is cleared.
 type Secret = Zeroizing<String>;
+
+/// What an answer with credentials may take.
+const fn bounds(time: std::time::Duration) -> crate::http::Bounds {
+    crate::http::Bounds { time, bytes: 64 * 1024 }
+}
 
 #[cfg(test)]
 mod tests;

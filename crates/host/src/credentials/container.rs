@@ -1,6 +1,6 @@
 //! A container's role: ECS's and EKS's agents, where the variables point to them.
-use super::http::{self, Request};
 use super::{Outcome, Secret, Trouble, Variables, json};
+use crate::http::{self, Request};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use wire::control::Credentials;
@@ -95,7 +95,7 @@ fn fetch(place: &Place, variables: &Variables) -> Result<Credentials, Trouble> {
     let wrong = |reason: String| {
         Trouble::new(format!("{agent}: {reason}"), "see whether the container has a role, and the agent runs")
     };
-    let answer = http::send(place.address, &request, LIMIT).map_err(|error| wrong(error.to_string()))?;
+    let answer = http::send(place.address, &request, super::bounds(LIMIT)).map_err(|error| wrong(error.to_string()))?;
     if answer.status != 200 {
         return Err(wrong(format!("expected status 200, got {}", answer.status)));
     }

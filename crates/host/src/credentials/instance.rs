@@ -1,7 +1,7 @@
 //! The instance's role: EC2's metadata service, version 2 alone (a token first, then what it protects).
 use super::container::address;
-use super::http::{self, Answer, HttpError, Request};
 use super::{Outcome, Secret, Trouble, Variables, json};
+use crate::http::{self, Answer, HttpError, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::control::Credentials;
@@ -83,13 +83,13 @@ impl Service {
 
     fn send(&self, method: &'static str, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer, Trouble> {
         let request = Request { method, host: &self.host, path, headers };
-        let answer = match http::send(self.address, &request, LIMIT) {
-            Err(HttpError::TimedOut) => http::send(self.address, &request, LIMIT),
+        let answer = match http::send(self.address, &request, super::bounds(LIMIT)) {
+            Err(HttpError::TimedOut(_)) => http::send(self.address, &request, super::bounds(LIMIT)),
             other => other,
         };
         answer.map_err(|error| {
             let help = match error {
-                HttpError::TimedOut => {
+                HttpError::TimedOut(_) => {
                     "outside of EC2 there is no such service; in a container its answer may need one hop more: aws ec2 \
                      modify-instance-metadata-options --http-put-response-hop-limit 2 --instance-id ID"
                 }

@@ -1,17 +1,15 @@
-//! One plain HTTP GET to a node, bounded in time and size. The answer may be anybody's.
-use crate::commands::nitro::asking::plain;
+//! One GET to a node's RPC server.
+use host::http::{self, Answer, Bounds, HttpError, Request};
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The longest answer with its headers, in bytes.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-/// The longest head, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long a connect may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// The most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 4;
 
 /// A node's RPC server: `http://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,159 +43,32 @@ impl fmt::Display for Server {
     }
 }
 
-/// How the end of a body is known.
-enum Body {
-    Length(usize),
-    Chunks,
-    ToTheEnd,
-}
-
-struct Head {
-    status: u16,
-    /// Where the body begins.
-    start: usize,
-    body: Body,
-}
-
 impl Server {
     /// The body of an answer with status 200.
     ///
     /// # Errors
     /// Why there is none, safe on a terminal.
-    pub(super) fn get(&self, path: &str, limit: Duration) -> Result<Vec<u8>, String> {
-        let until = Instant::now() + limit;
-        let mut stream = self.connect(limit.min(CONNECT_LIMIT)).map_err(|error| words(&error, limit))?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\nConnection: close\r\n\r\n", self.0);
-        let sent = stream.set_write_timeout(Some(limit)).and_then(|()| stream.write_all(request.as_bytes()));
-        sent.map_err(|error| words(&error, limit))?;
-        receive(&mut stream, until, limit)
-    }
-
-    fn connect(&self, limit: Duration) -> io::Result<TcpStream> {
-        let mut last = io::Error::other("the name stands for no address");
-        for address in self.0.to_socket_addrs()?.take(4) {
-            match TcpStream::connect_timeout(&address, limit) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
+    pub(super) fn get(&self, path: &str, limit: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
+        let request = Request { method: "GET", host: &self.0, path, headers: &[] };
+        let addresses = self.0.to_socket_addrs().map_err(|error| error.to_string())?;
+        let mut last = "the name stands for no address".to_owned();
+        for address in addresses.take(MAX_ADDRESSES) {
+            match http::send(address, &request, Bounds { time: limit, bytes: MAX_ANSWER_BYTES }) {
+                Ok(Answer { status: 200, body }) => return Ok(body),
+                Ok(Answer { status, .. }) => return Err(format!("expected status 200, got {status}")),
+                // A name may stand for an address that nobody listens on.
+                Err(HttpError::Io(error)) => last = error.to_string(),
+                Err(error) => return Err(error.to_string()),
             }
         }
         Err(last)
     }
 }
 
-fn words(error: &io::Error, limit: Duration) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("no whole answer within {} s", limit.as_secs_f64())
-        }
-        _ => error.to_string(),
-    }
-}
-
-fn receive(stream: &mut TcpStream, until: Instant, limit: Duration) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0; 64 * 1024];
-    let mut head: Option<Head> = None;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(words(&io::ErrorKind::TimedOut.into(), limit));
-        }
-        stream.set_read_timeout(Some(left)).map_err(|error| error.to_string())?;
-        let count = match stream.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other.map_err(|error| words(&error, limit))?,
-        };
-        bytes.extend_from_slice(&chunk[..count]);
-        if bytes.len() > MAX_ANSWER_BYTES {
-            return Err(format!("expected an answer of at most {MAX_ANSWER_BYTES} bytes, got a longer one"));
-        }
-        if head.is_none() {
-            head = read_head(&bytes)?;
-        }
-        let Some(head) = &head else {
-            if count == 0 || bytes.len() > MAX_HEAD_BYTES {
-                return Err("expected HTTP, got something else, or half an answer".to_owned());
-            }
-            continue;
-        };
-        if let Some(body) = body(head, &bytes[head.start..], count == 0)? {
-            return if head.status == 200 {
-                Ok(body)
-            } else {
-                Err(format!("expected status 200, got {}", head.status))
-            };
-        }
-    }
-}
-
-fn read_head(bytes: &[u8]) -> Result<Option<Head>, String> {
-    let garbage = || "expected HTTP, got something else".to_owned();
-    if bytes.iter().zip(b"HTTP/1.").any(|(got, expected)| got != expected) {
-        return Err(garbage());
-    }
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| garbage())?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(garbage)?;
-    let header = |name: &str| {
-        let mut pairs = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-        pairs.find(|(known, _)| known.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    };
-    let body = if header("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-        Body::Chunks
-    } else if let Some(length) = header("Content-Length") {
-        let number = length.parse().ok().filter(|length| *length <= MAX_ANSWER_BYTES);
-        Body::Length(number.ok_or_else(|| {
-            format!(
-                "expected an answer of at most {MAX_ANSWER_BYTES} bytes, got Content-Length {}",
-                plain(&length.chars().take(20).collect::<String>())
-            )
-        })?)
-    } else {
-        Body::ToTheEnd
-    };
-    Ok(Some(Head { status, start: end + 4, body }))
-}
-
-/// The body, once it is whole.
-fn body(head: &Head, bytes: &[u8], is_end: bool) -> Result<Option<Vec<u8>>, String> {
-    let whole = match head.body {
-        Body::Length(length) => bytes.get(..length).map(<[u8]>::to_vec),
-        Body::Chunks if is_end || bytes.ends_with(b"0\r\n\r\n") => chunks(bytes)?,
-        Body::ToTheEnd if is_end => Some(bytes.to_vec()),
-        Body::Chunks | Body::ToTheEnd => None,
-    };
-    if whole.is_none() && is_end {
-        return Err("expected a whole answer, got its beginning: the connection ended".to_owned());
-    }
-    Ok(whole)
-}
-
-/// A chunked body, if it is whole (RFC 9112, 7.1); trailers are not read.
-fn chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let garbage = || "expected chunks of an answer, got something else".to_owned();
-    let mut body = Vec::with_capacity(rest.len());
-    loop {
-        let Some(end) = rest.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
-        let line = std::str::from_utf8(&rest[..end]).map_err(|_| garbage())?;
-        let digits = line.split(';').next().unwrap_or_default().trim();
-        let length =
-            usize::from_str_radix(digits, 16).ok().filter(|length| *length <= MAX_ANSWER_BYTES).ok_or_else(garbage)?;
-        rest = &rest[end + 2..];
-        if length == 0 {
-            return Ok(Some(body));
-        }
-        let Some(chunk) = rest.get(..length + 2) else { return Ok(None) };
-        body.extend_from_slice(&chunk[..length]);
-        rest = &rest[length + 2..];
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
 
@@ -228,7 +99,7 @@ mod tests {
     }
 
     /// What comes of a server's answer, which it gives in two halves.
-    fn of(answer: &[u8], pause: Duration) -> Result<Vec<u8>, String> {
+    fn of(answer: &[u8], pause: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server: Server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let answer = answer.to_vec();
@@ -254,7 +125,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
             "HTTP/1.0 200 OK\r\n\r\nhello",
         ] {
-            assert_eq!(of(answer.as_bytes(), Duration::ZERO), Ok(b"hello".to_vec()), "{answer}");
+            assert_eq!(of(answer.as_bytes(), Duration::ZERO), Ok(Zeroizing::new(b"hello".to_vec())), "{answer}");
         }
     }
 
@@ -268,10 +139,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", "got its beginning"),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhello0\r\n\r\n", "expected chunks"),
             ("HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\n\r\n", "expected status 200, got 503"),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
-                "at most 4194304 bytes, got Content-Length 99999999999",
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "at most 4194304 bytes, got a longer one"),
             (&long, "at most 4194304 bytes, got a longer one"),
         ] {
             let error = of(answer.as_bytes(), Duration::ZERO).unwrap_err();
